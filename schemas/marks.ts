@@ -1,0 +1,40 @@
+/**
+ * Marks are records about time, written between the data: a null key and the header
+ * {@link MARK_HEADER}, so that other readers can skip them. Their value is JSON (they are rare).
+ * All times are epoch milliseconds; what is not known yet is left out.
+ */
+export const MARK_HEADER = 'millrace-mark'
+
+/** From whoever writes a source topic: nothing with an event time before `t` is outstanding. */
+export interface Heartbeat {
+  readonly kind: 'heartbeat'
+  readonly writer: string
+  readonly t: number
+  /** How long the writer's word holds by the log's own timestamps; absent: for ever (positional sources). */
+  readonly leaseMs?: number
+}
+
+/** The last finite source of a run has ended: windows that begin at or before `e` close. */
+export interface EndMark {
+  readonly kind: 'end'
+  readonly e: number
+}
+
+/** What the tasks of a process promise to a downstream partition. */
+export interface WatermarkMark {
+  readonly kind: 'watermark'
+  readonly tasks: readonly { readonly task: string; readonly watermark?: number; readonly e?: number }[]
+}
+
+export type Mark = Heartbeat | EndMark | WatermarkMark
+
+export const MARK_HEADERS = { [MARK_HEADER]: Buffer.from('1') }
+
+export function encodeMark(mark: Mark): Buffer {
+  return Buffer.from(JSON.stringify(mark))
+}
+
+/** The mark in a record's value. @throws SyntaxError when the value is none */
+export function decodeMark(value: Uint8Array): Mark {
+  return JSON.parse(Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('utf8')) as Mark
+}
