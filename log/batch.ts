@@ -121,7 +121,7 @@ export class ByteWriter {
 
   utf8(text: string): void {
     this.ensure(text.length * 3)
-    this.position += this.buffer.utf8Write(text, this.position)
+    this.position += this.buffer.write(text, this.position, 'utf8')
   }
 }
 

@@ -41,7 +41,10 @@ export function table<T>(name: string, options: TableOptions<NoInfer<T>> = {}): 
   return { kind: 'table', name, options: options as TableOptions<never> }
 }
 
-export function topic(name: string, options: { descriptions?: Record<string, string> } = {}): TopicDestination {
+export function topic(
+  name: string,
+  options: { descriptions?: Record<string, string> } = {},
+): TopicDestination {
   return { kind: 'topic', name, ...options }
 }
 

@@ -23,7 +23,17 @@ export interface EndMark {
 /** What the tasks of a process promise to a downstream partition. */
 export interface WatermarkMark {
   readonly kind: 'watermark'
-  readonly tasks: readonly { readonly task: string; readonly watermark?: number; readonly e?: number }[]
+  readonly tasks: readonly TaskWatermark[]
+}
+
+export interface TaskWatermark {
+  readonly task: string
+  /** No record with an event time before this will follow from the task. */
+  readonly watermark?: number
+  /** The end mark that the task has passed on, as event time. */
+  readonly e?: number
+  /** No record ingested before this will follow from the task. */
+  readonly ingested?: number
 }
 
 export type Mark = Heartbeat | EndMark | WatermarkMark

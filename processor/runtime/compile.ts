@@ -1,0 +1,274 @@
+import type { RecordBatch } from '../../log/batch.ts'
+import { STRIDE, VALUE_END, VALUE_START } from '../../log/batch.ts'
+import { readSchemaId } from '../../schemas/wire.ts'
+import type { CacheBudget } from '../state/cache-budget.ts'
+import { DedupeStore } from '../state/dedupe-store.ts'
+import { WindowStore } from '../state/window-store.ts'
+import type { LateNode, Node, SinkNode } from '../topology/graph.ts'
+import type { Plan, StoreDefinition, SubTopology } from '../topology/plan.ts'
+import { RowAggregate } from '../windows/row-aggregate.ts'
+import type { RecordContext } from './context.ts'
+import type { Counters } from './counters.ts'
+import { ENVELOPE_BYTES, readEnvelope } from './envelope.ts'
+import { dedupeOperator } from './operators/dedupe.ts'
+import { fanOut, RecordError, type Operator } from './operators/operator.ts'
+import {
+  filterOperator,
+  flatMapOperator,
+  mapOperator,
+  repartitionOperator,
+  selectKeyOperator,
+  sinkOperator,
+  stampOperator,
+  type Backing,
+  type TopicTarget,
+} from './operators/stateless.ts'
+import {
+  FinalWindowOperator,
+  PartialWindowOperator,
+  SingleWindowOperator,
+  type WindowDependencies,
+  type WindowOperator,
+} from './operators/window.ts'
+import type { InputTime, StreamTime } from './time.ts'
+
+/** How the rows of an input batch become values of the sub-topology's root. */
+export interface RootReader {
+  /** Rewrites the context for row `index` and gives its value. @throws RecordError when no schema explains it */
+  read(batch: RecordBatch, index: number, context: RecordContext): unknown
+}
+
+/** Where records leave the sub-topology, with the time that goes along. */
+export interface Boundary {
+  readonly topic: string
+  readonly partitions: number
+  readonly time: StreamTime
+}
+
+export interface CompiledTask {
+  readonly reader: RootReader
+  readonly root: Operator
+  readonly windows: readonly WindowOperator[]
+  readonly dedupes: readonly { readonly name: string; readonly store: DedupeStore }[]
+  readonly boundaries: readonly Boundary[]
+}
+
+export interface CompileDependencies {
+  readonly plan: Plan
+  /** Schema ids by subject. */
+  readonly schemaIds: ReadonlyMap<string, number>
+  readonly time: InputTime
+  readonly budget: CacheBudget
+  readonly counters: Counters
+  readonly refuse: WindowDependencies['refuse']
+}
+
+/** Turns one sub-topology into operators with stores of their own, for one task. */
+export function compile(sub: SubTopology, dependencies: CompileDependencies): CompiledTask {
+  return new Compiler(sub, dependencies).compile()
+}
+
+class Compiler {
+  readonly #sub: SubTopology
+  readonly #dependencies: CompileDependencies
+  readonly #windows: WindowOperator[] = []
+  readonly #dedupes: { name: string; store: DedupeStore }[] = []
+  readonly #boundaries: Boundary[] = []
+
+  constructor(sub: SubTopology, dependencies: CompileDependencies) {
+    this.#sub = sub
+    this.#dependencies = dependencies
+  }
+
+  compile(): CompiledTask {
+    const { root } = this.#sub
+    const { time } = this.#dependencies
+    const operator = root.kind === 'window-final' ? this.#operator(root, time) : this.#downstream(root, time)
+    return {
+      reader: rootReader(this.#sub, this.#dependencies),
+      root: operator,
+      // Built from the leaves up; closed from the root down.
+      windows: this.#windows.reverse(),
+      dedupes: this.#dedupes,
+      boundaries: this.#boundaries,
+    }
+  }
+
+  #downstream(node: Node, time: StreamTime): Operator {
+    const { graph } = this.#dependencies.plan.pipeline
+    const children = graph
+      .childrenOf(node)
+      .filter((child) => child.kind !== 'late' && (this.#sub.nodes.includes(child) || child.kind === 'repartition'))
+    return fanOut(children.map((child) => this.#operator(child, time)))
+  }
+
+  #operator(node: Node, time: StreamTime): Operator {
+    switch (node.kind) {
+      case 'map':
+        return mapOperator(node, this.#downstream(node, time))
+      case 'flatMap':
+        return flatMapOperator(node, this.#downstream(node, time))
+      case 'filter':
+        return filterOperator(node, this.#downstream(node, time))
+      case 'selectKey':
+        return selectKeyOperator(node, this.#downstream(node, time))
+      case 'stamp':
+        return stampOperator(node, backingOf(node.input) === 'view', this.#downstream(node, time))
+      case 'dedupe':
+        return this.#dedupe(node, time)
+      case 'repartition': {
+        const target = this.#target(this.#dependencies.plan.topicOf(node))
+        this.#boundaries.push({ ...target, time })
+        return repartitionOperator(node, target, backingOf(node.input))
+      }
+      case 'sink':
+        return this.#sink(node)
+      case 'window':
+      case 'window-partial':
+      case 'window-final':
+        return this.#window(node, time)
+      case 'source':
+      case 'late':
+        throw new Error(`${node.name}: a ${node.kind} is never compiled as somebody's child`)
+    }
+  }
+
+  #dedupe(node: Extract<Node, { kind: 'dedupe' }>, time: StreamTime): Operator {
+    const { budget, counters } = this.#dependencies
+    const { id, segmentMs } = this.#storeOf(node)
+    const store = new DedupeStore(id, { horizonMs: node.horizonMs, segmentMs, budget })
+    this.#dedupes.push({ name: node.name, store })
+    return dedupeOperator(node, store, counters, this.#downstream(node, time))
+  }
+
+  #window(
+    node: Extract<Node, { kind: 'window' | 'window-partial' | 'window-final' }>,
+    time: StreamTime,
+  ): WindowOperator & Operator {
+    const { budget, counters, refuse, plan } = this.#dependencies
+    const { id, segmentMs } = this.#storeOf(node)
+    const aggregate = new RowAggregate(node.aggregates)
+    const store = new WindowStore(id, { sizeMs: node.windows.sizeMs, segmentMs, aggregate, budget })
+    const dependencies: WindowDependencies = { store, aggregate, counters, time, refuse }
+    // What comes after it runs on the operator's own time, which does not exist yet.
+    const own: { operator: WindowOperator | null } = { operator: null }
+    const passed: StreamTime = {
+      get watermark() {
+        return own.operator!.watermark
+      },
+      get e() {
+        return own.operator!.e
+      },
+    }
+    let operator: WindowOperator & Operator
+    if (node.kind === 'window-partial') {
+      const target = { topic: plan.topicOf(node), partitions: 1 }
+      this.#boundaries.push({ ...target, time: passed })
+      operator = new PartialWindowOperator(node, dependencies, this.#lateOf(node, time), target)
+    } else if (node.kind === 'window') {
+      operator = new SingleWindowOperator(node, dependencies, this.#lateOf(node, time), this.#downstream(node, passed))
+    } else {
+      operator = new FinalWindowOperator(node, dependencies, this.#downstream(node, passed))
+    }
+    own.operator = operator
+    this.#windows.push(operator)
+    return operator
+  }
+
+  #lateOf(node: Node, time: StreamTime): Operator {
+    const { graph } = this.#dependencies.plan.pipeline
+    const late = graph.nodes.find((other): other is LateNode => other.kind === 'late' && other.input === node)
+    return late === undefined ? fanOut([]) : this.#downstream(late, time)
+  }
+
+  #sink(node: SinkNode): Operator {
+    const { plan, schemaIds } = this.#dependencies
+    const target = this.#target(plan.topicOf(node))
+    const schemaId = schemaIds.get(`${target.topic}-value`)
+    if (schemaId === undefined) throw new Error(`${node.name}: its schema is not registered`)
+    return sinkOperator(node, { ...target, schemaId }, backingOf(node.input))
+  }
+
+  #target(topic: string): TopicTarget {
+    const spec = this.#dependencies.plan.topics.find(({ name }) => name === topic)!
+    return { topic, partitions: spec.partitions }
+  }
+
+  #storeOf(node: Node): StoreDefinition {
+    return this.#sub.stores.find((store) => store.node === node)!
+  }
+}
+
+/** What a node's values are made of, so that their bytes can be copied on (see writeValue). */
+function backingOf(node: Node): Backing {
+  switch (node.kind) {
+    case 'source':
+    case 'repartition':
+      return 'view'
+    case 'dedupe':
+    case 'filter':
+    case 'selectKey':
+      return backingOf(node.input)
+    case 'stamp':
+      return backingOf(node.input) === 'view' ? 'extended-view' : 'object'
+    default:
+      return 'object'
+  }
+}
+
+function rootReader(sub: SubTopology, { schemaIds, time }: CompileDependencies): RootReader {
+  const { root } = sub
+  if (root.kind === 'window-final') return partialReader()
+  if (root.kind === 'repartition') return repartitionReader(root.name, root.schema.view())
+  const view = root.contract.sourceView()
+  const expected = schemaIds.get(`${sub.inputTopic}-value`)
+  return {
+    read(batch, index, context) {
+      const { start, end } = valueRange(batch, index, root.name)
+      const id = readSchemaId(batch.buffer, start, end)
+      if (id !== expected) {
+        throw new RecordError(root.name, new Error(`schema id ${id} is not this pipeline's (${expected})`))
+      }
+      view.$wrap(batch.buffer, start + 5, end)
+      context.eventTimeMs = view.$eventTimeMs
+      // A positional source writes the watermark into the record; elsewhere it is the partition's.
+      const carried = view.$watermarkMs
+      context.watermarkMs = carried === -Infinity ? time.watermark : carried
+      context.e = time.e
+      context.ingestionMs = batch.timestampAt(index)
+      context.keyText = undefined
+      return view
+    },
+  }
+}
+
+function repartitionReader(
+  name: string,
+  view: { $wrap(buffer: Buffer, start: number, end: number): unknown },
+): RootReader {
+  return {
+    read(batch, index, context) {
+      const { start, end } = valueRange(batch, index, name)
+      readEnvelope(batch.buffer, start, context)
+      view.$wrap(batch.buffer, start + ENVELOPE_BYTES, end)
+      context.keyText = undefined
+      return view
+    },
+  }
+}
+
+function partialReader(): RootReader {
+  return {
+    read(batch, index, context) {
+      context.keyText = null
+      return batch.valueAt(index)
+    },
+  }
+}
+
+function valueRange(batch: RecordBatch, index: number, node: string): { start: number; end: number } {
+  const row = index * STRIDE
+  const end = batch.positions[row + VALUE_END]!
+  if (end < 0) throw new RecordError(node, new Error('a record without a value (tombstone) is not allowed here'))
+  return { start: batch.positions[row + VALUE_START]!, end }
+}

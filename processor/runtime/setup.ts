@@ -1,0 +1,79 @@
+import { BatchBuilder } from '../../log/batch.ts'
+import type { Log } from '../../log/port.ts'
+import type { SchemaRegistry } from '../../schemas/registry.ts'
+import { checkCompatible, describeTopology, type TopologyDescription } from '../topology/diff.ts'
+import type { Plan } from '../topology/plan.ts'
+import { ProcessorError } from './errors.ts'
+
+const TOPOLOGY_KEY = Buffer.from('topology')
+
+/**
+ * Makes ready what a pipeline needs in the log, or refuses: its topology must fit the state that is
+ * there, its topics must have the planned partitions. Nothing is written before all is checked.
+ * @returns the schema ids by subject
+ * @throws TopologyError INCOMPATIBLE_TOPOLOGY, ProcessorError PARTITIONS_CHANGED
+ */
+export async function setUp(log: Log, registry: SchemaRegistry, plan: Plan): Promise<Map<string, number>> {
+  const topologyTopic = `${plan.application}.topology`
+  const written = await readTopology(log, topologyTopic)
+  const current = describeTopology(plan)
+  if (written !== null) checkCompatible(written, current)
+  await checkPartitions(log, plan)
+
+  await log.admin.createTopics([
+    ...plan.topics,
+    { name: topologyTopic, partitions: 1, cleanup: 'compact', retentionMs: -1 },
+  ])
+  const schemaIds = new Map<string, number>()
+  for (const { subject, schema } of plan.subjects) {
+    schemaIds.set(subject, await registry.register(subject, schema.avroText))
+  }
+  if (JSON.stringify(written) !== JSON.stringify(current)) await writeTopology(log, topologyTopic, current)
+  return schemaIds
+}
+
+async function checkPartitions(log: Log, plan: Plan): Promise<void> {
+  const found = await log.admin.describeTopics(plan.topics.map(({ name }) => name))
+  for (const [i, topic] of found.entries()) {
+    const planned = plan.topics[i]!
+    if (topic !== null && topic.partitions !== planned.partitions) {
+      throw new ProcessorError(
+        'PARTITIONS_CHANGED',
+        `Topic ${topic.name} has ${topic.partitions} partitions, but ${planned.partitions} were asked for. ` +
+          `The number is chosen once: go on with ${topic.partitions}, or start in another directory.`,
+      )
+    }
+  }
+}
+
+async function readTopology(log: Log, topic: string): Promise<TopologyDescription | null> {
+  const [description] = await log.admin.describeTopics([topic])
+  if (description === null || description === undefined) return null
+  const partition = { topic, partition: 0 }
+  const [range] = await log.admin.offsets([partition])
+  const reader = log.partitionReader(partition, range!.start)
+  let last: TopologyDescription | null = null
+  try {
+    while (reader.position < range!.stable) {
+      const batch = await reader.read(1024 * 1024)
+      if (batch === null) break
+      for (let i = 0; i < batch.count; i++) {
+        last = JSON.parse(batch.valueAt(i)!.toString('utf8')) as TopologyDescription
+      }
+    }
+  } finally {
+    await reader.close()
+  }
+  return last
+}
+
+async function writeTopology(log: Log, topic: string, description: TopologyDescription): Promise<void> {
+  const producer = log.idempotentProducer()
+  const record = new BatchBuilder(topic, 0)
+  record.append(TOPOLOGY_KEY, Buffer.from(JSON.stringify(description)))
+  try {
+    await producer.send([record])
+  } finally {
+    await producer.close()
+  }
+}

@@ -1,0 +1,394 @@
+import { BatchBuilder, KEY_END, STRIDE, type RecordBatch } from '../../log/batch.ts'
+import { encodeMark, decodeMark, MARK_HEADER, MARK_HEADERS, type TaskWatermark } from '../../schemas/marks.ts'
+import type { Clock } from '../../config/clock.ts'
+import type { CacheBudget } from '../state/cache-budget.ts'
+import type { Checkpoint, TaskState } from '../state/port.ts'
+import { taskId, type Plan, type SubTopology } from '../topology/plan.ts'
+import { compile, type CompiledTask } from './compile.ts'
+import { RecordContext } from './context.ts'
+import { Counters } from './counters.ts'
+import { DeadLetters } from './dead-letters.ts'
+import { RecordError } from './operators/operator.ts'
+import type { Outputs } from './outputs.ts'
+import { encodeTaskRecord, OpenSegments, TASK_RECORD_KEY, type TaskRecord } from './progress.ts'
+import { SourceTime, UpstreamTime, type InputTime } from './time.ts'
+
+export interface TaskDependencies {
+  readonly plan: Plan
+  readonly topologyHash: string
+  readonly schemaIds: ReadonlyMap<string, number>
+  readonly outputs: Outputs
+  readonly budget: CacheBudget
+  readonly clock: Clock
+}
+
+/** Where a task goes on from: what opening found (design §6, open step 5). */
+export interface TaskStart {
+  readonly inputTopicId: string
+  readonly position: number
+  readonly record: TaskRecord | null
+  readonly state: TaskState
+  readonly checkpoint: Checkpoint
+}
+
+/** One sub-topology on one partition number: its operators, stores, time and position. */
+export class Task {
+  readonly id: string
+  readonly sub: SubTopology
+  readonly partition: number
+  readonly counters = new Counters()
+  /** The next offset of the input to process. */
+  position: number
+  readonly #dependencies: TaskDependencies
+  readonly #inputTopicId: string
+  readonly #state: TaskState
+  readonly #time: InputTime
+  readonly #context: RecordContext
+  readonly #compiled: CompiledTask
+  readonly #deadLetters: DeadLetters
+  readonly #segments = new OpenSegments()
+  readonly #changelog: BatchBuilder
+  readonly #records: BatchBuilder
+  #checkpoint: Checkpoint
+  #deletedWindowsBefore = 0
+  #moved = false
+  #droppedPrefixes: Buffer[] = []
+  #touched: { store: number; segmentMs: number; row: number }[] = []
+
+  constructor(sub: SubTopology, partition: number, start: TaskStart, dependencies: TaskDependencies) {
+    this.id = taskId(sub, partition)
+    this.sub = sub
+    this.partition = partition
+    this.position = start.position
+    this.#dependencies = dependencies
+    this.#inputTopicId = start.inputTopicId
+    this.#state = start.state
+    this.#checkpoint = start.checkpoint
+    const { plan, outputs, schemaIds, budget, clock } = dependencies
+    this.#context = new RecordContext(outputs, partition)
+    this.#changelog = new BatchBuilder(sub.windowsTopic, partition)
+    this.#records = new BatchBuilder(sub.changelogTopic, partition)
+    this.#deadLetters = new DeadLetters(plan, outputs, schemaIds, clock)
+    this.#time = timeOf(sub, start.record)
+    this.#compiled = compile(sub, {
+      plan,
+      schemaIds,
+      time: this.#time,
+      budget,
+      counters: this.counters,
+      refuse: (error, windowStartMs, row) => {
+        const payload = Buffer.from(JSON.stringify(row))
+        this.counters.add(`${sub.name}.refused`, 1)
+        this.#deadLetters.add({ source: error.node, partition, position: windowStartMs, error, payload })
+      },
+    })
+    if (start.record !== null) this.#restore(start.record)
+  }
+
+  get watermarkMs(): number {
+    return this.#time.watermark
+  }
+
+  get hasMoved(): boolean {
+    return this.#moved
+  }
+
+  /** A first start commits its position before it runs. */
+  markMoved(): void {
+    this.#moved = true
+  }
+
+  /**
+   * Processes a batch of the task's input: state that is missing is read at once, then all runs
+   * synchronously. At most one promise a batch.
+   */
+  async process(batch: RecordBatch): Promise<void> {
+    if (batch.nextOffset <= this.position) return
+    this.#evict()
+    this.#context.nowMs = this.#dependencies.clock.nowMs()
+    const reads = this.#prefetch(batch)
+    if (reads.length > 0) await Promise.all(reads)
+    const { reader, root } = this.#compiled
+    const context = this.#context
+    const { count, positions } = batch
+    let records = 0
+    for (let i = this.#firstRow(batch); i < count; i++) {
+      if (positions[i * STRIDE + KEY_END]! < 0 && this.#observeMark(batch, i)) continue
+      context.batch = batch
+      context.index = i
+      records++
+      try {
+        root.process(reader.read(batch, i, context), context)
+      } catch (error) {
+        this.#refuse(batch, i, error)
+      }
+    }
+    if (batch.count > 0) this.#time.advanceIngestion(batch.timestampAt(batch.count - 1))
+    this.counters.add(`${this.sub.name}.records`, records)
+    this.position = batch.nextOffset
+    this.#moved = true
+  }
+
+  /**
+   * Commit step 1: closes the windows that time has passed and the write buffers, and says what
+   * goes into the transaction. Processing may go on into the next buffers afterwards.
+   */
+  async freeze(): Promise<FrozenTask> {
+    this.#context.nowMs = this.#dependencies.clock.nowMs()
+    for (const operator of this.#compiled.windows) {
+      const { prefixes, segments } = await operator.close(this.#state, this.#context)
+      this.#droppedPrefixes.push(...prefixes)
+      this.#segments.close(operator.store.id, segments)
+    }
+    for (const { store } of this.#compiled.dedupes) {
+      const { prefixes, segments } = store.expire(this.#time.ingested)
+      this.#droppedPrefixes.push(...prefixes)
+      this.#segments.close(store.id, segments)
+    }
+    for (const { store } of this.#stores()) {
+      store.freeze(this.#changelog, (segmentMs, row) => {
+        if (!this.#segments.has(store.id, segmentMs)) this.#touched.push({ store: store.id, segmentMs, row })
+      })
+    }
+    this.#moved = false
+    const dropped = this.#droppedPrefixes
+    this.#droppedPrefixes = []
+    return new FrozenTask(this, this.position, this.#changelog, this.#records, dropped, this.#checkpoint, this.#state, {
+      time: this.#time.snapshot(),
+      windows: Object.fromEntries(this.#compiled.windows.map((operator) => [operator.name, operator.progress()])),
+      counters: this.counters.snapshot(),
+    })
+  }
+
+  /** What the task promises downstream, by boundary topic. Valid right after `freeze`. */
+  promises(): { topic: string; partitions: number; time: TaskWatermark }[] {
+    return this.#compiled.boundaries.map(({ topic, partitions, time }) => ({
+      topic,
+      partitions,
+      time: {
+        task: this.id,
+        ...(time.watermark === -Infinity ? {} : { watermark: time.watermark }),
+        ...(time.e === -Infinity ? {} : { e: time.e }),
+        ...(this.#time.ingested === -Infinity ? {} : { ingested: this.#time.ingested }),
+      },
+    }))
+  }
+
+  /** @internal Commit step 2: the segments that begin with the changelog batch sent at `baseOffset`. */
+  noteSegments(baseOffset: number): OpenSegments {
+    for (const { store, segmentMs, row } of this.#touched) this.#segments.note(store, segmentMs, baseOffset + row)
+    this.#touched = []
+    return this.#segments
+  }
+
+  /** @internal The parts of a task record that are the task's own. */
+  recordOf(position: number, snapshot: TaskSnapshot): TaskRecord {
+    return {
+      version: 1,
+      topologyHash: this.#dependencies.topologyHash,
+      inputs: [
+        { topic: this.sub.inputTopic, topicId: this.#inputTopicId, offset: position, time: snapshot.time },
+      ],
+      windows: snapshot.windows,
+      segments: this.#segments.snapshot(),
+      counters: snapshot.counters,
+    }
+  }
+
+  /**
+   * Where `-windows` can be cut off: below it lie closed segments only. null where nothing more can
+   * go than last time. Valid after `release`.
+   */
+  takeDeletableWindows(): number | null {
+    const before = this.#segments.leastOffset() ?? this.#checkpoint.windows
+    if (before <= this.#deletedWindowsBefore) return null
+    this.#deletedWindowsBefore = before
+    return before
+  }
+
+  /** Commit step 6: what was frozen is applied. */
+  release(checkpoint: Checkpoint): void {
+    this.#checkpoint = checkpoint
+    this.#changelog.clear()
+    this.#records.clear()
+    for (const { store } of this.#stores()) store.release()
+  }
+
+  dispose(): void {
+    for (const { store } of this.#stores()) store.dispose()
+  }
+
+  #stores(): { store: CompiledTask['dedupes'][number]['store'] | CompiledTask['windows'][number]['store'] }[] {
+    return [...this.#compiled.dedupes, ...this.#compiled.windows]
+  }
+
+  #evict(): void {
+    if (this.#dependencies.budget.excessBytes <= 0) return
+    for (const { store } of this.#stores()) store.evict()
+  }
+
+  /** Looks ahead over the batch where state is not all in memory, and reads what will be touched. */
+  #prefetch(batch: RecordBatch): Promise<void>[] {
+    const stores = this.#stores()
+    if (!stores.some(({ store }) => store.partlyInState)) return []
+    const { reader, root } = this.#compiled
+    const context = this.#context
+    for (let i = this.#firstRow(batch); i < batch.count; i++) {
+      if (batch.positions[i * STRIDE + KEY_END]! < 0 && batch.headerAt(i, MARK_HEADER) !== undefined) continue
+      context.batch = batch
+      context.index = i
+      try {
+        root.want?.(reader.read(batch, i, context), context)
+      } catch (error) {
+        // Processing the record will meet the same and refuse it.
+        if (!isAboutRecord(error)) throw error
+      }
+    }
+    return stores.map(({ store }) => store.prefetch(this.#state)).filter((read) => read !== null)
+  }
+
+  /** A batch may begin before the position (a seek into its middle). */
+  #firstRow(batch: RecordBatch): number {
+    let row = 0
+    if (batch.baseOffset >= this.position) return row
+    while (row < batch.count && batch.offsetAt(row) < this.position) row++
+    return row
+  }
+
+  #observeMark(batch: RecordBatch, index: number): boolean {
+    if (!batch.hasHeaders(index) || batch.headerAt(index, MARK_HEADER) === undefined) return false
+    this.#time.observe(decodeMark(batch.valueAt(index)!), batch.timestampAt(index))
+    return true
+  }
+
+  #refuse(batch: RecordBatch, index: number, error: unknown): void {
+    if (!isAboutRecord(error)) throw error
+    this.counters.add(`${this.sub.name}.refused`, 1)
+    this.#deadLetters.add({
+      source: batch.topic,
+      partition: batch.partition,
+      position: batch.offsetAt(index),
+      error,
+      payload: batch.valueAt(index) ?? Buffer.alloc(0),
+    })
+  }
+
+  #restore(record: TaskRecord): void {
+    this.counters.restore(record.counters)
+    this.#segments.restore(record.segments)
+    for (const operator of this.#compiled.windows) {
+      const progress = record.windows[operator.name]
+      if (progress !== undefined) operator.restore(progress)
+      operator.store.restore(this.#segments.of(operator.store.id))
+    }
+    for (const { store } of this.#compiled.dedupes) store.restore(this.#segments.of(store.id))
+  }
+}
+
+/** The parts of a task record taken when the buffers were closed. */
+export interface TaskSnapshot {
+  readonly time: TaskRecord['inputs'][number]['time']
+  readonly windows: TaskRecord['windows']
+  readonly counters: TaskRecord['counters']
+}
+
+/** A task's share of a commit, closed off from the processing that goes on. */
+export class FrozenTask {
+  readonly task: Task
+  readonly position: number
+  /** Full values of every changed entry, for `-windows`. */
+  readonly changelog: BatchBuilder
+  readonly #records: BatchBuilder
+  readonly #droppedPrefixes: readonly Buffer[]
+  readonly #base: Checkpoint
+  readonly #state: TaskState
+  readonly #snapshot: TaskSnapshot
+  #end: Checkpoint
+  #taskRecord: Buffer | null = null
+
+  constructor(
+    task: Task,
+    position: number,
+    changelog: BatchBuilder,
+    records: BatchBuilder,
+    droppedPrefixes: readonly Buffer[],
+    base: Checkpoint,
+    state: TaskState,
+    snapshot: TaskSnapshot,
+  ) {
+    this.task = task
+    this.position = position
+    this.changelog = changelog
+    this.#records = records
+    this.#droppedPrefixes = droppedPrefixes
+    this.#base = base
+    this.#end = base
+    this.#state = state
+    this.#snapshot = snapshot
+  }
+
+  /** Commit step 2, behind the changelog: the task record, which knows where its segments begin. */
+  taskRecordAfter(windowsOffset: number | null): BatchBuilder {
+    if (windowsOffset !== null) {
+      this.task.noteSegments(windowsOffset)
+      this.#end = { ...this.#end, windows: windowsOffset + this.changelog.count }
+    }
+    this.#taskRecord = encodeTaskRecord(this.task.recordOf(this.position, this.#snapshot))
+    this.#records.append(TASK_RECORD_KEY, this.#taskRecord)
+    return this.#records
+  }
+
+  taskRecordSent(offset: number): void {
+    this.#end = { ...this.#end, changelog: offset + 1 }
+  }
+
+  /** Commit step 5. @throws StateError */
+  async apply(timeMs: number): Promise<void> {
+    await this.#state.apply({
+      records: [this.changelog],
+      dropPrefixes: this.#droppedPrefixes,
+      taskRecord: this.#taskRecord,
+      base: this.#base,
+      end: this.#end,
+      timeMs,
+    })
+  }
+
+  /** Commit step 6. */
+  release(): void {
+    this.task.release(this.#end)
+  }
+}
+
+/** One record a downstream partition with the promises of all tasks of the process (design §7). */
+export function writePromises(outputs: Outputs, tasks: readonly Task[]): void {
+  const byTopic = new Map<string, { partitions: number; tasks: TaskWatermark[] }>()
+  for (const task of tasks) {
+    for (const { topic, partitions, time } of task.promises()) {
+      const promise = byTopic.get(topic)
+      if (promise === undefined) byTopic.set(topic, { partitions, tasks: [time] })
+      else promise.tasks.push(time)
+    }
+  }
+  for (const [topic, { partitions, tasks: promised }] of byTopic) {
+    const value = encodeMark({ kind: 'watermark', tasks: promised })
+    for (let partition = 0; partition < partitions; partition++) {
+      outputs.builder(topic, partition).append(null, value, MARK_HEADERS)
+    }
+  }
+}
+
+function timeOf(sub: SubTopology, record: TaskRecord | null): InputTime {
+  const snapshot = record?.inputs.find(({ topic }) => topic === sub.inputTopic)?.time
+  if (sub.upstream === null) return new SourceTime(snapshot)
+  const upstream = sub.upstream
+  const tasks = Array.from({ length: upstream.partitions }, (_, partition) => taskId(upstream, partition))
+  return new UpstreamTime(tasks, snapshot)
+}
+
+/** Errors about the record's content; everything else is about us, and stops. */
+function isAboutRecord(error: unknown): error is Error {
+  if (error instanceof RecordError) return true
+  const code = (error as { code?: unknown } | null)?.code
+  return code === 'MALFORMED_RECORD' || code === 'UNKNOWN_WIRE_FORMAT' || code === 'NOT_AGGREGATABLE'
+}

@@ -1,0 +1,291 @@
+import { createHash } from 'node:crypto'
+import { open, type RootDatabase } from 'lmdb'
+import { KEY_END, KEY_START, STRIDE, VALUE_END, VALUE_START } from '../../../log/batch.ts'
+import {
+  sameCheckpoint,
+  sameLog,
+  StateError,
+  type StateBackend,
+  type StateEntry,
+  type StateMeta,
+  type StateOwner,
+  type StateRecords,
+  type StateWrite,
+  type TaskState,
+} from '../port.ts'
+
+type Store = RootDatabase<Buffer, Buffer>
+
+/** Task number (4 bytes) · incarnation number (4): what every entry's key begins with. */
+const PREFIX_BYTES = 8
+/** lmdb's limit is 1,978 bytes; longer keys are stored by hash, with the full key in the value. */
+const LONGEST_KEY = 1_900
+const SCAN_CHUNK = 4_096
+const HASHED = 1
+const PLAIN = 0
+
+interface StoredMeta {
+  readonly task: number
+  readonly copy: number
+  readonly meta: StateMeta
+  readonly taskRecord: string | null
+}
+
+/**
+ * State in lmdb, on local disk. The directory belongs to this process alone (cli's lock), so the
+ * meta is authoritative in memory; it is written in the same lmdb transaction as the entries.
+ */
+export class EmbeddedState implements StateBackend {
+  readonly #db: Store
+  readonly #metas = new Map<string, StoredMeta>()
+  #nextTask = 0
+
+  private constructor(db: Store) {
+    this.#db = db
+  }
+
+  /** @throws StateError STATE_UNAVAILABLE when the directory cannot be opened */
+  static open(directory: string): EmbeddedState {
+    let db: Store
+    try {
+      db = open<Buffer, Buffer>({
+        path: directory,
+        keyEncoding: 'binary',
+        encoding: 'binary',
+        mapSize: 2 ** 30,
+        maxDbs: 1,
+      })
+    } catch (error) {
+      throw new StateError('STATE_UNAVAILABLE', `The state in ${directory} cannot be opened: ${String(error)}`, {
+        cause: error,
+      })
+    }
+    const state = new EmbeddedState(db)
+    for (const { key, value } of db.getRange({ start: Buffer.from('meta/'), end: Buffer.from('meta0') })) {
+      const stored = JSON.parse(value.toString('utf8')) as StoredMeta
+      state.#metas.set(key.subarray(5).toString('utf8'), stored)
+      state.#nextTask = Math.max(state.#nextTask, stored.task + 1)
+    }
+    return state
+  }
+
+  takeOver(task: string, owner: StateOwner): Promise<TaskState> {
+    const stored = this.#metas.get(task)
+    if (stored === undefined || !sameLog(stored.meta, owner)) {
+      return Promise.resolve(new EmbeddedTaskState(this, task, owner, null))
+    }
+    if (stored.meta.token > owner.token) {
+      const message = `${task}: its state belongs to token ${stored.meta.token}, ours is ${owner.token}`
+      return Promise.reject(new StateError('STATE_LOST', message))
+    }
+    const meta = { ...stored.meta, token: owner.token }
+    const found = {
+      meta,
+      taskRecord: stored.taskRecord === null ? null : Buffer.from(stored.taskRecord, 'base64'),
+    }
+    const taken = new EmbeddedTaskState(this, task, owner, found)
+    return this.write(task, { ...stored, meta }, () => undefined).then(() => taken)
+  }
+
+  async close(): Promise<void> {
+    await this.#db.close()
+  }
+
+  /** @internal The task's meta as it stands. */
+  meta(task: string): StoredMeta | undefined {
+    return this.#metas.get(task)
+  }
+
+  /** @internal */
+  get db(): Store {
+    return this.#db
+  }
+
+  /** @internal Another number for the task's next copy; the old copy's entries go with the same write. */
+  nextCopy(task: string): { task: number; copy: number; previous: Buffer | null } {
+    const stored = this.#metas.get(task)
+    if (stored === undefined) return { task: this.#nextTask++, copy: 0, previous: null }
+    return { task: stored.task, copy: stored.copy + 1, previous: copyPrefix(stored.task, stored.copy) }
+  }
+
+  /** @internal Writes the meta and whatever `entries` puts or removes in one lmdb transaction. */
+  async write(task: string, stored: StoredMeta, entries: () => void): Promise<void> {
+    const key = Buffer.from(`meta/${task}`)
+    try {
+      // A batch is atomic, and its instructions go to lmdb's own thread: no lock is held here.
+      await this.#db.batch(() => {
+        entries()
+        void this.#db.put(key, Buffer.from(JSON.stringify(stored)))
+      })
+    } catch (error) {
+      throw new StateError('STATE_UNAVAILABLE', `${task}: its state cannot be written: ${reasonOf(error)}`, {
+        cause: error,
+      })
+    }
+    this.#metas.set(task, stored)
+  }
+}
+
+class EmbeddedTaskState implements TaskState {
+  readonly found: TaskState['found']
+  readonly #state: EmbeddedState
+  readonly #task: string
+  readonly #owner: StateOwner
+  #prefix: Buffer | null = null
+  #incarnation: string | null = null
+
+  constructor(state: EmbeddedState, task: string, owner: StateOwner, found: TaskState['found']) {
+    this.#state = state
+    this.#task = task
+    this.#owner = owner
+    this.found = found
+    if (found !== null) {
+      const stored = state.meta(task)!
+      this.#incarnation = found.meta.incarnation
+      this.#prefix = copyPrefix(stored.task, stored.copy)
+    }
+  }
+
+  async newIncarnation(timeMs: number): Promise<StateMeta> {
+    const { topicId, token } = this.#owner
+    const incarnation = `${topicId}/${token}`
+    const { task, copy, previous } = this.#state.nextCopy(this.#task)
+    const meta = { ...this.#owner, incarnation, checkpoint: { changelog: 0, windows: 0 }, timeMs }
+    await this.#state.write(this.#task, { task, copy, meta, taskRecord: null }, () => {
+      if (previous !== null) this.#removeRange(previous)
+    })
+    this.#incarnation = incarnation
+    this.#prefix = copyPrefix(task, copy)
+    return meta
+  }
+
+  async readMany(keys: readonly Buffer[]): Promise<(Buffer | null)[]> {
+    this.#ours()
+    const db = this.#state.db
+    const values: (Buffer | null)[] = []
+    for (const key of keys) {
+      const stored = db.get(this.#entryKey(key))
+      values.push(stored === undefined ? null : valueOf(stored))
+    }
+    return Promise.resolve(values)
+  }
+
+  async *scan(prefix: Buffer): AsyncIterable<readonly StateEntry[]> {
+    const start = Buffer.concat([this.#prefix!, prefix])
+    const end = successor(start)
+    let from = start
+    for (;;) {
+      this.#ours()
+      const chunk: StateEntry[] = []
+      let last = from
+      for (const { key, value } of this.#state.db.getRange({ start: from, end, limit: SCAN_CHUNK })) {
+        last = Buffer.from(key)
+        const full = value[0] === HASHED ? hashedKeyOf(value) : last.subarray(PREFIX_BYTES)
+        chunk.push({ key: full, value: Buffer.from(valueOf(value)) })
+      }
+      yield await Promise.resolve(chunk)
+      if (chunk.length < SCAN_CHUNK) return
+      from = Buffer.concat([last, Buffer.from([0])])
+    }
+  }
+
+  async apply(write: StateWrite): Promise<void> {
+    const stored = this.#ours()
+    const { checkpoint } = stored.meta
+    if (sameCheckpoint(checkpoint, write.end)) return
+    if (!sameCheckpoint(checkpoint, write.base)) {
+      throw new StateError('STATE_LOST', `${this.#task}: its checkpoint is not where this write begins`)
+    }
+    const meta = { ...stored.meta, checkpoint: write.end, timeMs: write.timeMs }
+    const taskRecord = write.taskRecord === null ? stored.taskRecord : write.taskRecord.toString('base64')
+    await this.#state.write(this.#task, { ...stored, meta, taskRecord }, () => {
+      for (const records of write.records) this.#putAll(records, write.skip)
+      for (const prefix of write.dropPrefixes) this.#removeRange(Buffer.concat([this.#prefix!, prefix]))
+    })
+  }
+
+  #putAll({ buffer, positions, count }: StateRecords, skip: StateWrite['skip']): void {
+    const db = this.#state.db
+    for (let row = 0; row < count * STRIDE; row += STRIDE) {
+      const key = buffer.subarray(positions[row + KEY_START]!, positions[row + KEY_END]!)
+      if (skip?.(key) === true) continue
+      const end = positions[row + VALUE_END]!
+      const entryKey = this.#entryKey(key)
+      if (end < 0) void db.remove(entryKey)
+      else void db.put(entryKey, stored(key, buffer.subarray(positions[row + VALUE_START]!, end)))
+    }
+  }
+
+  #removeRange(prefix: Buffer): void {
+    const db = this.#state.db
+    for (const key of db.getKeys({ start: prefix, end: successor(prefix) })) void db.remove(key)
+  }
+
+  #entryKey(key: Buffer): Buffer {
+    if (key.length <= LONGEST_KEY) return Buffer.concat([this.#prefix!, key])
+    // The head keeps the key in its segment and window; the hash tells it apart.
+    const hash = createHash('sha256').update(key).digest()
+    return Buffer.concat([this.#prefix!, key.subarray(0, LONGEST_KEY - hash.length), hash])
+  }
+
+  #ours(): StoredMeta {
+    const stored = this.#state.meta(this.#task)
+    const ours =
+      stored !== undefined &&
+      sameLog(stored.meta, this.#owner) &&
+      stored.meta.token === this.#owner.token &&
+      stored.meta.incarnation === this.#incarnation
+    if (!ours) throw new StateError('STATE_LOST', `${this.#task}: its state is gone or belongs to another owner`)
+    return stored
+  }
+}
+
+function copyPrefix(task: number, copy: number): Buffer {
+  const prefix = Buffer.allocUnsafe(PREFIX_BYTES)
+  // The high bit keeps entries apart from the metas, which begin with a letter.
+  prefix.writeUInt32BE((task | 0x80000000) >>> 0, 0)
+  prefix.writeUInt32BE(copy, 4)
+  return prefix
+}
+
+/** A value with a byte in front that says whether its key stands in it. */
+function stored(key: Buffer, value: Buffer): Buffer {
+  if (key.length <= LONGEST_KEY) {
+    const plain = Buffer.allocUnsafe(1 + value.length)
+    plain[0] = PLAIN
+    plain.set(value, 1)
+    return plain
+  }
+  const hashed = Buffer.allocUnsafe(5 + key.length + value.length)
+  hashed[0] = HASHED
+  hashed.writeUInt32BE(key.length, 1)
+  hashed.set(key, 5)
+  hashed.set(value, 5 + key.length)
+  return hashed
+}
+
+function hashedKeyOf(stored: Buffer): Buffer {
+  return Buffer.from(stored.subarray(5, 5 + stored.readUInt32BE(1)))
+}
+
+function valueOf(stored: Buffer): Buffer {
+  return stored.subarray(stored[0] === HASHED ? 5 + stored.readUInt32BE(1) : 1)
+}
+
+/** The least key after every key that begins with `prefix`. */
+function successor(prefix: Buffer): Buffer {
+  const next = Buffer.from(prefix)
+  for (let i = next.length - 1; i >= 0; i--) {
+    if (next[i] !== 0xff) {
+      next[i]!++
+      return next.subarray(0, i + 1)
+    }
+  }
+  return Buffer.from([0xff, 0xff, 0xff, 0xff, 0xff])
+}
+
+function reasonOf(error: unknown): string {
+  // A full disk rejects the write with EIO and says more in commitError.
+  const detail = (error as { commitError?: unknown }).commitError
+  return detail === undefined ? String(error) : `${String(error)} (${String(detail)})`
+}

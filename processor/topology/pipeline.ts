@@ -1,0 +1,110 @@
+import type { Contract } from '../../schemas/contract.ts'
+import { topic } from '../../schemas/destinations.ts'
+import { parseDurationMs, type Duration } from '../../schemas/duration.ts'
+import { Graph, TopologyError, type LateNode, type Node } from './graph.ts'
+import { Stream } from './stream.ts'
+
+export interface SourceOptions {
+  /** Copies of a record no further apart in ingestion than this are dropped. Default 24 h. */
+  readonly dedupeHorizon?: Duration
+}
+
+export interface Source<T> {
+  readonly topic: string
+  readonly contract: Contract<T>
+  readonly options: SourceOptions
+}
+
+/** A logical source, bound by configuration to files, a generator, a subscription or a topic. */
+export function source<T>(topicName: string, contract: Contract<T>, options: SourceOptions = {}): Source<T> {
+  return { topic: topicName, contract, options }
+}
+
+type Streams<S> = { [K in keyof S]: S[K] extends Source<infer T> ? Stream<T> : never }
+
+export interface PipelineDefinition<S extends Record<string, Source<any>>> {
+  /** Also the application's name: topics, groups and state are named after it. */
+  readonly name: string
+  /** Dataset for topics that become tables (embedded); default: the name. */
+  readonly dataset?: string
+  readonly sources: S
+  build(streams: Streams<S>): void
+  /** Named SQL for `millrace query`. */
+  readonly queries?: Readonly<Record<string, NamedQuery>>
+}
+
+export interface NamedQuery {
+  readonly description: string
+  readonly sql: string
+}
+
+export interface Pipeline {
+  readonly name: string
+  readonly dataset: string
+  readonly sources: Readonly<Record<string, Source<any>>>
+  readonly queries: Readonly<Record<string, NamedQuery>>
+  readonly graph: Graph
+}
+
+const NAME = /^[a-z][a-z0-9_-]*$/
+
+/**
+ * A pipeline as one value; its topology is built and checked here.
+ * @throws TopologyError when it cannot run as written
+ */
+export function definePipeline<const S extends Record<string, Source<any>>>(
+  definition: PipelineDefinition<S>,
+): Pipeline {
+  const { name } = definition
+  if (!NAME.test(name)) {
+    throw new TopologyError('BAD_OPTION', `pipeline name '${name}': use lower-case letters, digits, '-' and '_'.`)
+  }
+  const graph = new Graph()
+  const streams: Record<string, Stream<unknown>> = {}
+  for (const [key, source] of Object.entries(definition.sources)) streams[key] = addSource(graph, key, source)
+  if (Object.keys(streams).length === 0) {
+    throw new TopologyError('NO_SOURCE', `pipeline '${name}' has no source: give it one in 'sources'.`)
+  }
+  definition.build(streams as Streams<S>)
+  routeLateStreams(graph)
+  return {
+    name,
+    dataset: definition.dataset ?? name,
+    sources: definition.sources,
+    queries: definition.queries ?? {},
+    graph,
+  }
+}
+
+/** A source with its own dedupe, which is named after it (design §4, Identity). */
+function addSource(graph: Graph, name: string, { topic: topicName, contract, options }: Source<any>): Stream<unknown> {
+  let node: Node = graph.add({ kind: 'source', name, topic: topicName, contract, schema: contract.schema })
+  const dedupe = {
+    kind: 'dedupe',
+    name: `${name}-dedupe`,
+    id: (value: any) => contract.idOf(value) as string,
+    idColumns: contract.id,
+    horizonMs: parseDurationMs(options.dedupeHorizon ?? '24h'),
+    schema: contract.schema,
+  } as const
+  if (!contract.equalIdsImplyEqualKeys) {
+    const keyed = graph.add({
+      kind: 'selectKey',
+      name: `${name}-id`,
+      input: node,
+      fn: dedupe.id,
+      schema: contract.schema,
+    })
+    node = graph.add({ kind: 'repartition', name: `${name}-by-id`, input: keyed, schema: contract.schema })
+  }
+  return new Stream(graph, graph.add({ ...dedupe, input: node }))
+}
+
+/** Late records never vanish: a late stream that the pipeline leaves alone goes to a topic of its own. */
+function routeLateStreams(graph: Graph): void {
+  const late = graph.nodes.filter((node): node is LateNode => node.kind === 'late')
+  for (const node of late) {
+    if (graph.childrenOf(node).length > 0) continue
+    new Stream<unknown>(graph, node).to(topic(node.name.replace(/-stream$/, '')))
+  }
+}
