@@ -144,8 +144,21 @@ export class Worker {
     await this.close()
   }
 
-  /** Commits what is processed, and waits for it. */
-  async flush(): Promise<void> {
+  /**
+   * Commits what is processed, and waits for it.
+   * @returns false where it failed and the tasks were opened again: they process it once more
+   */
+  async flush(): Promise<boolean> {
+    try {
+      await this.#commitAll()
+      return true
+    } catch (error) {
+      await this.#recover(error)
+      return false
+    }
+  }
+
+  async #commitAll(): Promise<void> {
     await this.#settleCommit()
     await this.#startCommit()
     await this.#settleCommit()
@@ -246,7 +259,7 @@ export class Worker {
   /** Awaited before the group is joined again: what is processed is committed, or given up. */
   async #revoke(): Promise<void> {
     try {
-      await this.flush()
+      await this.#commitAll()
     } catch (error) {
       if (!isRecoverable(error)) throw error
       await this.#discardProducer()

@@ -20,6 +20,8 @@ import { planPipeline, type Plan } from '../topology/plan.ts'
 export interface DriverOptions {
   /** Default 4. */
   readonly partitions?: number
+  /** How many processes share the tasks. Default 1. */
+  readonly processes?: number
   /** Where virtual time begins, epoch ms. Default 2026-01-01T00:00:00Z. */
   readonly startMs?: number
   /** The worker's bounds, for tests that split batches or starve its cache. */
@@ -68,7 +70,8 @@ export class PipelineDriver {
   readonly #options: DriverOptions
   readonly #schemaIds: ReadonlyMap<string, number>
   readonly #sources = new Map<string, SourceState>()
-  #worker: Worker | null = null
+  /** One for each process that the driver plays; null where it is not running. */
+  readonly #workers: (Worker | null)[]
   #crashAt: { step: ProtocolStep; remaining: number } | null = null
   #epochE = -Infinity
 
@@ -85,6 +88,7 @@ export class PipelineDriver {
     this.state = new MemoryState()
     this.#options = options
     this.#schemaIds = schemaIds
+    this.#workers = Array.from({ length: options.processes ?? 1 }, () => null)
     for (const node of plan.pipeline.graph.nodes) {
       if (node.kind === 'source') this.#sources.set(node.name, { node, greatestMs: -Infinity })
     }
@@ -152,34 +156,32 @@ export class PipelineDriver {
   }
 
   /**
-   * Forgets the worker without a word to it, and what it had not committed. Virtual time passes
+   * Forgets a process without a word to it, and what it had not committed. Virtual time passes
    * until the group has noticed.
    */
-  kill(): void {
-    if (this.#worker !== null) this.clock.advance(SESSION_TIMEOUT_MS + 1)
-    this.#worker = null
+  kill(process = 0): void {
+    if (this.#workers[process] !== null) this.clock.advance(SESSION_TIMEOUT_MS + 1)
+    this.#workers[process] = null
   }
 
-  /** One poll of the worker, starting one where none runs. @returns false when it crashed as told to */
-  async step(): Promise<boolean> {
-    try {
-      this.#worker ??= this.#newWorker()
-      await this.#worker.runOnce(0)
+  /** One poll of a process, starting it where it does not run. @returns false when it crashed as told to */
+  async step(process = 0): Promise<boolean> {
+    return this.#unlessItCrashes(process, async () => {
+      await (this.#workers[process] ??= this.#newWorker(process)).runOnce(0)
       return true
-    } catch (error) {
-      if (!(error instanceof Crash)) throw error
-      this.kill()
-      return false
-    }
+    })
   }
 
   /** Runs, restarting after crashes, until everything written so far is processed and committed. */
   async settle(): Promise<void> {
     for (;;) {
       const before = await this.#ends()
-      if ((await this.step()) && (await this.#flush()) && (await this.#isCaughtUp())) {
-        if ((await this.#ends()) === before) return
+      let quiet = true
+      for (let process = 0; process < this.#workers.length; process++) {
+        if (!(await this.step(process))) quiet = false
+        else if (!(await this.#unlessItCrashes(process, () => this.#workers[process]!.flush()))) quiet = false
       }
+      if (quiet && (await this.#isCaughtUp()) && (await this.#ends()) === before) return
     }
   }
 
@@ -200,24 +202,27 @@ export class PipelineDriver {
   /** Totals of the tasks' counters, such as `metrics.closed` or `orders-dedupe.duplicates`. */
   counters(): Record<string, number> {
     const totals: Record<string, number> = {}
-    for (const task of this.#worker?.tasks ?? []) {
-      for (const [name, total] of Object.entries(task.counters.snapshot())) totals[name] = (totals[name] ?? 0) + total
+    for (const task of this.#workers.flatMap((worker) => worker?.tasks ?? [])) {
+      for (const [name, total] of Object.entries(task.counters.snapshot())) {
+        totals[name] = (totals[name] ?? 0) + total
+      }
     }
     return totals
   }
 
   async close(): Promise<void> {
-    await this.#worker?.close()
+    // Each waits for the others to let go of the group: they have to go together.
+    await Promise.all(this.#workers.map((worker) => worker?.close()))
     await this.log.close()
   }
 
-  #newWorker(): Worker {
+  #newWorker(process: number): Worker {
     return new Worker({
       log: this.log,
       state: this.state,
       plan: this.plan,
       schemaIds: this.#schemaIds,
-      instance: 'driver',
+      instance: `driver-${process}`,
       clock: this.clock,
       commitIntervalMs: 0,
       ...this.#options.worker,
@@ -229,13 +234,12 @@ export class PipelineDriver {
     })
   }
 
-  async #flush(): Promise<boolean> {
+  async #unlessItCrashes(process: number, action: () => Promise<boolean>): Promise<boolean> {
     try {
-      await this.#worker!.flush()
-      return true
+      return await action()
     } catch (error) {
       if (!(error instanceof Crash)) throw error
-      this.kill()
+      this.kill(process)
       return false
     }
   }
@@ -243,7 +247,7 @@ export class PipelineDriver {
   async #isCaughtUp(): Promise<boolean> {
     for (const sub of this.plan.subTopologies) {
       const partitions = Array.from({ length: sub.partitions }, (_, partition) => ({ topic: sub.inputTopic, partition }))
-      const committed = await this.log.admin.groupOffsets(this.#worker!.groupId, partitions)
+      const committed = await this.log.admin.groupOffsets(`${this.plan.application}.process`, partitions)
       const ranges = await this.log.admin.offsets(partitions)
       if (ranges.some(({ stable }, i) => (committed[i]?.offset ?? -1) < stable)) return false
     }

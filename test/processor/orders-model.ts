@@ -1,9 +1,14 @@
 import { ExactSum } from '../../processor/windows/exact-sum.ts'
 
 const MINUTE = 60_000
-const SIZE = 5 * MINUTE
-const CLOSES_AFTER = SIZE + 30_000
-const DISORDER = 60 * MINUTE
+
+export interface Timing {
+  readonly sizeMs: number
+  readonly graceMs: number
+  readonly disorderMs: number
+}
+
+const ORDERS: Timing = { sizeMs: 5 * MINUTE, graceMs: 30_000, disorderMs: 60 * MINUTE }
 
 export interface GivenOrder {
   readonly order_id: string
@@ -22,20 +27,23 @@ export interface WindowRow {
 /**
  * What `orders` must give, from the order of the input alone. Each inner list ends with an end mark.
  */
-export function modelOf(runs: readonly (readonly GivenOrder[])[]): { windows: WindowRow[]; late: string[] } {
+export function modelOf(
+  runs: readonly (readonly GivenOrder[])[],
+  { sizeMs, graceMs, disorderMs }: Timing = ORDERS,
+): { windows: WindowRow[]; late: string[]; taken: string[] } {
   const seen = new Set<string>()
   const late: string[] = []
   const windows = new Map<number, { count: number; revenue: ExactSum }>()
   let [greatest, closedByEnd] = [-Infinity, -Infinity]
   for (const run of runs) {
     for (const order of run) {
-      const watermark = greatest - DISORDER
+      const watermark = greatest - disorderMs
       greatest = Math.max(greatest, order.timestamp)
       const id = `${order.order_id}/${order.status}`
       if (seen.has(id)) continue
       seen.add(id)
-      const start = Math.floor(order.timestamp / SIZE) * SIZE
-      if (watermark >= start + CLOSES_AFTER || start <= closedByEnd) late.push(id)
+      const start = Math.floor(order.timestamp / sizeMs) * sizeMs
+      if (watermark >= start + sizeMs + graceMs || start <= closedByEnd) late.push(id)
       else {
         const window = windows.get(start) ?? { count: 0, revenue: new ExactSum() }
         windows.set(start, window)
@@ -47,7 +55,7 @@ export function modelOf(runs: readonly (readonly GivenOrder[])[]): { windows: Wi
   }
   const rows: WindowRow[] = []
   const starts = [...windows.keys()]
-  for (let start = Math.min(...starts); start <= closedByEnd; start += SIZE) {
+  for (let start = Math.min(...starts); start <= closedByEnd; start += sizeMs) {
     const window = windows.get(start)
     rows.push({
       window_start: start,
@@ -55,5 +63,5 @@ export function modelOf(runs: readonly (readonly GivenOrder[])[]): { windows: Wi
       total_revenue: window?.revenue.value() ?? 0,
     })
   }
-  return { windows: starts.length === 0 ? [] : rows, late: late.sort() }
+  return { windows: starts.length === 0 ? [] : rows, late: late.sort(), taken: [...seen].sort() }
 }

@@ -230,6 +230,8 @@ describe('orders, under virtual time', () => {
           const expected = modelOf(all)
           assert.deepEqual(await windowsOf(driver), expected.windows)
           assert.deepEqual(await lateOf(driver), expected.late)
+          const rows = (await driver.rows('ecommerce_orders.orders')) as unknown as GivenOrder[]
+          assert.deepEqual(rows.map(({ order_id, status }) => `${order_id}/${status}`).sort(), expected.taken)
           await driver.close()
         },
       ),
