@@ -1,2 +1,22 @@
-#!/usr/bin/env node
-console.log(process.version, process.argv.slice(2))
+import { EXIT, reportError } from './errors.ts'
+import { runCommand } from './program.ts'
+
+// Whoever reads our output may stop early (`| head`): that is no error of ours.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(EXIT.ok)
+  throw error
+})
+
+function fail(error: unknown): never {
+  process.stderr.write(`${reportError(error).text}\n`)
+  process.exit(EXIT.failure)
+}
+process.on('uncaughtException', fail)
+process.on('unhandledRejection', fail)
+
+process.exitCode = await runCommand(process.argv.slice(2), {
+  stdout: process.stdout,
+  stderr: process.stderr,
+  env: process.env,
+  cwd: process.cwd(),
+})

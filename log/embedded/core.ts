@@ -28,6 +28,9 @@ interface TopicEntry {
 const DROPPED = 'dropped'
 const NEXT_PARTITION_ID = 'next-partition-id'
 const CLUSTER_ID = 'cluster-id'
+const FORMAT = 'format'
+/** Raised when what is stored is laid out otherwise. */
+const CURRENT_FORMAT = '1'
 
 /**
  * Topics, partitions, and reading and writing their segments. This process owns the store, so what
@@ -67,7 +70,10 @@ export class LogCore {
     const dropped = core.#restore(entries)
     if (core.#clusterId === '') {
       core.#clusterId = options.randomId()
-      await core.writer.write([{ entry: CLUSTER_ID, value: core.#clusterId }])
+      await core.writer.write([
+        { entry: FORMAT, value: CURRENT_FORMAT },
+        { entry: CLUSTER_ID, value: core.#clusterId },
+      ])
     }
     return { core, entries, dropped }
   }
@@ -245,6 +251,13 @@ export class LogCore {
   }
 
   #restore(entries: Map<string, string>): number[] {
+    const format = entries.get(FORMAT) ?? CURRENT_FORMAT
+    if (format !== CURRENT_FORMAT) {
+      throw new LogError(
+        'STORAGE',
+        `The log is stored in format ${format}, this version reads ${CURRENT_FORMAT}: use the version that wrote it, or another directory`,
+      )
+    }
     this.#clusterId = entries.get(CLUSTER_ID) ?? ''
     this.#nextPartitionId = Number(entries.get(NEXT_PARTITION_ID) ?? 0)
     const dropped: number[] = []

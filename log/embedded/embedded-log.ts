@@ -90,7 +90,10 @@ export async function openLogOn(
     maxSegmentBytes: options.maxSegmentBytes ?? 2 ** 20,
     maxTransactionBytes: options.maxTransactionBytes ?? 256 * 2 ** 20,
   }
-  const { core, entries, dropped } = await LogCore.open(coreOptions)
+  const { core, entries, dropped } = await LogCore.open(coreOptions).catch(async (error: unknown) => {
+    await storage.close()
+    throw error
+  })
   const log = new StandingLog(core, entries, {
     compactMinBytes: options.compactMinBytes ?? 16 * 2 ** 20,
     tombstoneRetentionMs: options.tombstoneRetentionMs ?? 24 * 3_600_000,

@@ -44,24 +44,30 @@ class LmdbStorage implements SegmentStorage {
     this.#db = db
   }
 
-  *entries(): Iterable<readonly [string, string]> {
-    const range = { start: Buffer.from([ENTRY]), end: Buffer.from([ENTRY + 1]) }
-    for (const { key, value } of this.#db.getRange(range)) {
-      yield [key.toString('utf8', 1), value.toString('utf8')] as const
-    }
+  entries(): Iterable<readonly [string, string]> {
+    return reading(() => {
+      const found: [string, string][] = []
+      const range = { start: Buffer.from([ENTRY]), end: Buffer.from([ENTRY + 1]) }
+      for (const { key, value } of this.#db.getRange(range)) {
+        found.push([key.toString('utf8', 1), value.toString('utf8')])
+      }
+      return found
+    })
   }
 
   segmentsFrom(partitionId: number, offset: number, limit: number): SegmentRef[] {
-    const start = seekKey(partitionId, offset)
-    const end = seekKey(partitionId + 1, 0)
-    const found: SegmentRef[] = []
-    for (const key of this.#db.getKeys({ start, end, limit })) found.push(decodeKey(key))
-    return found
+    return reading(() => {
+      const start = seekKey(partitionId, offset)
+      const end = seekKey(partitionId + 1, 0)
+      const found: SegmentRef[] = []
+      for (const key of this.#db.getKeys({ start, end, limit })) found.push(decodeKey(key))
+      return found
+    })
   }
 
   read(segment: SegmentRef): Buffer | null {
     // getBinary copies out of the map: a view would change under its holder when the page is reused.
-    const value = this.#db.getBinary(encodeKey(segment))
+    const value = reading(() => this.#db.getBinary(encodeKey(segment)))
     if (value === undefined) return null
     return value.byteOffset % 8 === 0 ? value : alignedCopy(value)
   }
@@ -86,6 +92,16 @@ class LmdbStorage implements SegmentStorage {
     const written = value === null ? this.#db.remove(key) : this.#db.put(key, value)
     // The batch's promise tells; this one rejects too, with the reason in `commitError`.
     written.catch(reasonOf)
+  }
+}
+
+function reading<T>(read: () => T): T {
+  try {
+    return read()
+  } catch (error) {
+    throw new LogError('STORAGE', `The log's file cannot be read, it may be damaged: ${String(error)}`, {
+      cause: error,
+    })
   }
 }
 

@@ -5,12 +5,13 @@ interface Stored {
   readonly value: Buffer
 }
 
-/** Segments in arrays: the same semantics, nothing on disk. */
+/** The same semantics, nothing on disk. A log that is opened on it again finds what was written. */
 export class MemoryStorage implements SegmentStorage {
   readonly #partitions = new Map<number, Stored[]>()
+  readonly #entries = new Map<string, string>()
 
   entries(): Iterable<readonly [string, string]> {
-    return []
+    return this.#entries
   }
 
   segmentsFrom(partitionId: number, offset: number, limit: number): SegmentRef[] {
@@ -28,11 +29,13 @@ export class MemoryStorage implements SegmentStorage {
   async write(changes: readonly Change[]): Promise<void> {
     for (const change of changes) {
       if ('segment' in change) this.#put(change.segment, change.value)
+      else if (change.value === null) this.#entries.delete(change.entry)
+      else this.#entries.set(change.entry, change.value)
     }
   }
 
   async close(): Promise<void> {
-    this.#partitions.clear()
+    // Nothing is held.
   }
 
   #put(segment: SegmentRef, value: Buffer | null): void {

@@ -58,6 +58,7 @@ export class EmbeddedIdempotentProducer implements IdempotentProducer {
 
   async send(batches: readonly ProduceBatch[]): Promise<number[]> {
     if (this.#closed) throw new LogError('CLOSED', 'The producer was closed: make a new one')
+    this.#core.assertOpen()
     const appender = new Appender(this.#core)
     const offsets = appender.append(batches)
     await appender.commit([], () => undefined)

@@ -42,6 +42,10 @@ export class SegmentCache {
   }
 }
 
+/**
+ * All of the reference: compaction puts other segments where one was, and a reader may find them
+ * before this cache hears of it.
+ */
 function keyOf(ref: SegmentRef): string {
-  return `${ref.partitionId}/${ref.lastOffset}`
+  return `${ref.partitionId}/${ref.lastOffset}/${ref.baseOffset}/${ref.count}/${ref.byteLength}/${ref.perRecordTimes}`
 }

@@ -143,6 +143,7 @@ export class ProducerSession {
 
   /** The open transaction. @throws LogError */
   transaction(): Transaction {
+    this.#transactions.expire()
     this.#assertUsable()
     if (this.#transaction === null || this.#transaction.isDeciding) {
       throw new LogError('INVALID_STATE', `${this.#id} has no open transaction: begin one first`)

@@ -9,6 +9,7 @@ import { topologyHash } from '../topology/diff.ts'
 import type { Plan } from '../topology/plan.ts'
 import { prepareCommit } from './commit.ts'
 import { ProcessorError } from './errors.ts'
+import { processGroupId } from './lag.ts'
 import { openTasks, type AssignedTask } from './open.ts'
 import { Outputs } from './outputs.ts'
 import type { ProtocolStep, StepObserver } from './protocol.ts'
@@ -90,7 +91,7 @@ export class Worker {
   constructor(options: WorkerOptions) {
     this.plan = options.plan
     this.instance = options.instance ?? randomBytes(16).toString('hex')
-    this.groupId = `${options.plan.application}.process`
+    this.groupId = processGroupId(options.plan.application)
     this.#options = { clock: systemClock, ...DEFAULTS, ...options }
     this.#report = options.report ?? ((): void => {})
     this.#onStep = (step: ProtocolStep): void => {

@@ -9,6 +9,7 @@ import { deadLetterSchema } from '../../schemas/dead-letter.ts'
 import { EmbeddedRegistry } from '../../schemas/registry.ts'
 import type { RowOf } from '../../schemas/schema.ts'
 import { writeHeader } from '../../schemas/wire.ts'
+import { processingLag } from '../runtime/lag.ts'
 import { setUp } from '../runtime/setup.ts'
 import type { ProtocolStep } from '../runtime/protocol.ts'
 import { Worker, type WorkerOptions } from '../runtime/worker.ts'
@@ -181,7 +182,7 @@ export class PipelineDriver {
         if (!(await this.step(process))) quiet = false
         else if (!(await this.#unlessItCrashes(process, () => this.#workers[process]!.flush()))) quiet = false
       }
-      if (quiet && (await this.#isCaughtUp()) && (await this.#ends()) === before) return
+      if (quiet && (await processingLag(this.log, this.plan)) === 0 && (await this.#ends()) === before) return
     }
   }
 
@@ -242,16 +243,6 @@ export class PipelineDriver {
       this.kill(process)
       return false
     }
-  }
-
-  async #isCaughtUp(): Promise<boolean> {
-    for (const sub of this.plan.subTopologies) {
-      const partitions = Array.from({ length: sub.partitions }, (_, partition) => ({ topic: sub.inputTopic, partition }))
-      const committed = await this.log.admin.groupOffsets(`${this.plan.application}.process`, partitions)
-      const ranges = await this.log.admin.offsets(partitions)
-      if (ranges.some(({ stable }, i) => (committed[i]?.offset ?? -1) < stable)) return false
-    }
-    return true
   }
 
   async #ends(): Promise<string> {

@@ -1,0 +1,106 @@
+import { readdir } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import type { RecordMaker } from '../bridge/generator/generated-records.ts'
+import type { Clock } from '../config/clock.ts'
+import { Graph } from '../processor/topology/graph.ts'
+import type { Pipeline } from '../processor/topology/pipeline.ts'
+import type { Sink } from '../sinks/port.ts'
+import type { Logger } from '../telemetry/log.ts'
+import { CliError } from './errors.ts'
+import { suggestion } from './nearest.ts'
+
+const SHIPPED = join(import.meta.dirname, '..', 'pipelines')
+
+/** Something that reads a topic of the pipeline beside its table, such as what logs its alerts. */
+export interface PipelineConsumer {
+  /** A logical topic that the pipeline writes. */
+  readonly topic: string
+  sink(context: { readonly log: Logger; readonly clock: Clock }): Sink
+}
+
+/** What a pipeline's module exports beside the pipeline, its default. */
+interface PipelineModule {
+  readonly default?: unknown
+  /** What generated records look like, by source. */
+  readonly generators?: Readonly<Record<string, RecordMaker>>
+  readonly consumers?: readonly PipelineConsumer[]
+}
+
+export interface LoadedPipeline {
+  readonly pipeline: Pipeline
+  readonly generators: Readonly<Record<string, RecordMaker>>
+  readonly consumers: readonly PipelineConsumer[]
+  /** Where it was read from. */
+  readonly file: string
+}
+
+/** The names that can stand for a path. */
+export async function shippedPipelines(): Promise<string[]> {
+  const entries = await readdir(SHIPPED, { withFileTypes: true })
+  return entries
+    .filter((entry) => entry.isDirectory())
+    .map(({ name }) => name)
+    .sort()
+}
+
+/**
+ * A shipped pipeline by its name, or one's own by its path (anything with a slash or an extension).
+ * @throws CliError UNKNOWN_PIPELINE, PIPELINE_NOT_LOADED; TopologyError as the pipeline's own fault
+ */
+export async function loadPipeline(nameOrPath: string, cwd: string): Promise<LoadedPipeline> {
+  const isPath = /[\\/]|\.[cm]?[jt]s$/.test(nameOrPath)
+  if (isPath) return await importPipeline(resolve(cwd, nameOrPath))
+  const names = await shippedPipelines()
+  if (!names.includes(nameOrPath)) {
+    throw new CliError(
+      'UNKNOWN_PIPELINE',
+      `there is no pipeline '${nameOrPath}'. ${suggestion(nameOrPath, names)} ` +
+        `One of your own is named by its path: ./${nameOrPath}.ts`,
+    )
+  }
+  return await importPipeline(join(SHIPPED, nameOrPath, 'index.ts'))
+}
+
+async function importPipeline(file: string): Promise<LoadedPipeline> {
+  let module: PipelineModule
+  try {
+    module = (await import(pathToFileURL(file).href)) as PipelineModule
+  } catch (error) {
+    throw notLoaded(file, error)
+  }
+  const { default: pipeline, generators = {}, consumers = [] } = module
+  if (!isPipeline(pipeline)) {
+    throw new CliError(
+      'PIPELINE_NOT_LOADED',
+      `${file} exports no pipeline. It must end with 'export default definePipeline({ … })'.`,
+    )
+  }
+  return { pipeline, generators, consumers, file }
+}
+
+function isPipeline(value: unknown): value is Pipeline {
+  return typeof value === 'object' && value !== null && 'graph' in value && value.graph instanceof Graph
+}
+
+/** A topology's own error says what is wrong better than we could; the rest needs its file named. */
+function notLoaded(file: string, error: unknown): unknown {
+  if (error instanceof Error && error.name === 'TopologyError') return error
+  const code = error instanceof Error && 'code' in error ? error.code : undefined
+  const isMissing = code === 'ERR_MODULE_NOT_FOUND' && (error as Error).message.includes(`'${file}'`)
+  const why = isMissing ? 'there is no such file' : error instanceof Error ? error.message : String(error)
+  const place = isMissing ? null : firstFrame(error, file)
+  return new CliError(
+    'PIPELINE_NOT_LOADED',
+    `${file} could not be loaded: ${why}${place === null ? '' : ` (${place})`}. ` +
+      (isMissing ? 'Check the path.' : 'Mend the file; MILLRACE_DEBUG=1 shows the whole stack.'),
+    { cause: error },
+  )
+}
+
+function firstFrame(error: unknown, file: string): string | null {
+  const frame =
+    error instanceof Error ? error.stack?.split('\n').find((line) => line.includes(file)) : undefined
+  const place = frame === undefined ? undefined : /:\d+(:\d+)?(?=\)?$)/.exec(frame.trim())
+  return place === null || place === undefined ? null : `line ${place[0].slice(1).replace(':', ', column ')}`
+}

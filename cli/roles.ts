@@ -1,0 +1,98 @@
+/** The three roles in one process: sources, worker and sinks, started together and ended in the data's order. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Log, TopicPartition } from '../log/port.ts'
+import type { Plan } from '../processor/topology/plan.ts'
+import { isDrained } from './drain.ts'
+
+/** What the sources of a run come to; `ended`: a finite input has been read, an end mark stands behind it. */
+export type SourcesOutcome = 'ended' | 'stopped' | 'handed-over'
+
+export interface Roles {
+  readonly log: Log
+  readonly plan: Plan
+  readonly groupId: string
+  readonly sources: { run(signal: AbortSignal): Promise<{ readonly outcome: SourcesOutcome }> }
+  /** Commits what it has processed when the signal aborts. */
+  readonly worker: { run(signal: AbortSignal): Promise<void> }
+  readonly sinks: readonly SinkRole[]
+}
+
+export interface SinkRole {
+  readonly topic: string
+  /** Commits what is durable when the signal aborts. */
+  run(signal: AbortSignal): Promise<void>
+  /** Resolves when everything below these offsets of its topic is durable at the destination. */
+  whenDurable(targets: readonly { readonly partition: number; readonly offset: number }[]): Promise<void>
+}
+
+const DRAIN_POLL_MS = 20
+
+/**
+ * Runs until the finite input is drained, the signal aborts, or a role fails.
+ * @returns whether everything that was read has arrived at the sinks' destinations
+ * @throws what the first role to fail threw, after the others have ended cleanly
+ */
+export async function runRoles(roles: Roles, signal: AbortSignal): Promise<'drained' | 'stopped'> {
+  const failed = new AbortController()
+  const stopSources = AbortSignal.any([signal, failed.signal])
+  const ended = new AbortController()
+  const stopWorker = AbortSignal.any([stopSources, ended.signal])
+  const arrived = new AbortController()
+  const stopSinks = AbortSignal.any([stopSources, arrived.signal])
+
+  const guarded = async <T>(work: Promise<T>): Promise<T> => {
+    try {
+      return await work
+    } catch (error) {
+      failed.abort(error)
+      throw error
+    }
+  }
+  const worker = guarded(roles.worker.run(stopWorker))
+  const sinks = roles.sinks.map((sink) => guarded(sink.run(stopSinks)))
+  const lead = guarded(
+    (async (): Promise<'drained' | 'stopped'> => {
+      const { outcome } = await roles.sources.run(stopSources)
+      if (outcome !== 'ended' || !(await untilProcessed(roles, stopSources))) return 'stopped'
+      ended.abort()
+      await worker
+      // Nobody writes to the sinks' topics any more: their ends are the ends.
+      await untilWritten(roles, stopSources)
+      arrived.abort()
+      return stopSources.aborted ? 'stopped' : 'drained'
+    })(),
+  )
+  const settled = await Promise.allSettled([lead, worker, ...sinks])
+  if (failed.signal.aborted) throw failed.signal.reason
+  const [result] = settled
+  return result.status === 'fulfilled' ? result.value : 'stopped'
+}
+
+async function untilProcessed({ log, plan, groupId }: Roles, stop: AbortSignal): Promise<boolean> {
+  const inputs = plan.subTopologies.flatMap(({ inputTopic, partitions }) =>
+    partitionsOf(inputTopic, partitions),
+  )
+  while (!stop.aborted) {
+    if (await isDrained(log, groupId, inputs)) return true
+    await sleep(DRAIN_POLL_MS)
+  }
+  return false
+}
+
+async function untilWritten({ log, sinks }: Roles, stop: AbortSignal): Promise<void> {
+  const stopped = new Promise<void>((resolve) => {
+    if (stop.aborted) resolve()
+    stop.addEventListener('abort', () => resolve(), { once: true })
+  })
+  const written = sinks.map(async (sink) => {
+    const [topic] = await log.admin.describeTopics([sink.topic])
+    const partitions = partitionsOf(sink.topic, topic?.partitions ?? 0)
+    const offsets = await log.admin.offsets(partitions)
+    await sink.whenDurable(partitions.map(({ partition }, i) => ({ partition, offset: offsets[i]!.stable })))
+  })
+  await Promise.race([Promise.all(written), stopped])
+}
+
+function partitionsOf(topic: string, count: number): TopicPartition[] {
+  return Array.from({ length: count }, (_, partition) => ({ topic, partition }))
+}

@@ -1,0 +1,488 @@
+import type { Clock } from '../config/clock.ts'
+import { systemClock } from '../config/clock.ts'
+import { LogError } from '../log/errors.ts'
+import type { GroupConsumer, GroupMetadata, Log, TopicPartition } from '../log/port.ts'
+import type { SchemaRegistry } from '../schemas/registry.ts'
+import { Backoff } from './backoff.ts'
+import { decodeCommitNote, encodeCommitNote, startOf } from './committed.ts'
+import { DeadLetterWriter } from './dead-letter-writer.ts'
+import type { RefusedRecord } from './partition-queue.ts'
+import { isTemporary, PartitionWriter, type OpenedPartition, type PartitionHost } from './partition-writer.ts'
+import { SinkError, type Sink } from './port.ts'
+import { WriterSchemas } from './writer-schemas.ts'
+
+/** What a run tells of a sink; each once, when it happens. */
+export type SinkEvent =
+  | { readonly kind: 'prepared'; readonly destination: string; readonly changes: readonly string[] }
+  /** It cannot be written for now, and is tried again. */
+  | {
+      readonly kind: 'waiting'
+      readonly destination: string
+      readonly error: Error
+      readonly retryInMs: number
+    }
+  | { readonly kind: 'resumed'; readonly destination: string; readonly waitedMs: number }
+  /** The destination holds less than it once did: rows below `until` are written again. */
+  | {
+      readonly kind: 'rewriting'
+      readonly destination: string
+      readonly topic: string
+      readonly partition: number
+      readonly from: number
+      readonly until: number
+    }
+  | {
+      readonly kind: 'refused'
+      readonly destination: string
+      readonly topic: string
+      readonly partition: number
+      readonly offset: number
+      readonly reason: string
+      readonly count: number
+    }
+
+export interface SinkRunnerOptions {
+  readonly log: Log
+  readonly registry: SchemaRegistry
+  readonly sink: Sink
+  /** Begins the names of the group, the dead letters' topic and the transactional id. */
+  readonly application: string
+  /** Of the dead letters. */
+  readonly pipeline: string
+  readonly topic: string
+  /** Names this process; two that run at the same time must differ. */
+  readonly instance: string
+  readonly report: (event: SinkEvent) => void
+  readonly clock?: Clock
+  /** In [0, 1). Default Math.random. */
+  readonly random?: () => number
+  /** A write has at most this many rows. Default 20,000. */
+  readonly maxRows?: number
+  /** And about this many bytes of values. Default 8 MiB. */
+  readonly maxBytes?: number
+  /** A record waits at most this long for others to be written with it. Default 200. */
+  readonly maxDelayMs?: number
+  /** Records in memory, in flight or waiting; reading pauses above. Default 32 MiB. */
+  readonly maxHeldBytes?: number
+  /** Between commits of the group's offsets. Default 1,000. */
+  readonly commitIntervalMs?: number
+  /** Of the first pause before a retry; they double. Default 100. */
+  readonly initialBackoffMs?: number
+  /** Default 10,000. */
+  readonly maxBackoffMs?: number
+}
+
+const FETCH_BYTES = 4 * 2 ** 20
+/** A poll returns at least this often, so that commits and stops are not late. */
+const POLL_MS = 500
+
+interface Waiter {
+  readonly targets: readonly { readonly partition: number; readonly offset: number }[]
+  resolve(): void
+  reject(error: Error): void
+}
+
+/** Takes one topic to one destination, as member of the group `<application>.sink.<destination>`. */
+export class SinkRunner {
+  readonly groupId: string
+  readonly topic: string
+  readonly destination: string
+  readonly #options: SinkRunnerOptions
+  readonly #clock: Clock
+  readonly #maxHeldBytes: number
+  readonly #commitIntervalMs: number
+  readonly #schemas: WriterSchemas
+  readonly #deadLetters: DeadLetterWriter
+  readonly #backoff: Backoff
+  readonly #host: PartitionHost
+  readonly #waiters = new Set<Waiter>()
+  /** By partition number. */
+  readonly #partitions = new Map<number, PartitionWriter>()
+  readonly #committed = new Map<number, number>()
+  #consumer: GroupConsumer | null = null
+  #group: GroupMetadata | null = null
+  /** Commits and dead letters' transactions, one after the other: a commit must not land behind a later one. */
+  #commits: Promise<void> = Promise.resolve()
+  #lastCommitMs = 0
+  #paused = false
+  #waitingSinceMs: number | null = null
+  #failure: Error | null = null
+  #stopping = false
+  #pauseEnd: (() => void) | null = null
+  #rowsWritten = 0
+  #rowsRefused = 0
+
+  constructor(options: SinkRunnerOptions) {
+    const { application, sink, log, registry, pipeline, instance, clock = systemClock } = options
+    this.#options = options
+    this.topic = options.topic
+    this.destination = sink.destination
+    this.groupId = `${application}.sink.${sink.destination}`
+    this.#clock = clock
+    this.#maxHeldBytes = options.maxHeldBytes ?? 32 * 2 ** 20
+    this.#commitIntervalMs = options.commitIntervalMs ?? 1_000
+    this.#schemas = new WriterSchemas(registry)
+    this.#deadLetters = new DeadLetterWriter({
+      log,
+      registry,
+      pipeline,
+      clock,
+      topic: `${application}.dead-letters`,
+      transactionalId: `${application}-sink-${sink.destination}-${instance}`,
+    })
+    this.#host = this.#hostOf(options, clock)
+    this.#backoff = new Backoff(this.#host.backoff)
+  }
+
+  /** Rows that became durable through this runner. */
+  get rowsWritten(): number {
+    return this.#rowsWritten
+  }
+
+  /** Records that became dead letters. */
+  get rowsRefused(): number {
+    return this.#rowsRefused
+  }
+
+  /** Where each of its partitions stands: everything below is durable. */
+  get positions(): { readonly partition: number; readonly next: number }[] {
+    return [...this.#partitions.values()].map(({ partition, position }) => ({ partition, next: position }))
+  }
+
+  /** Records of its partitions that are in the log and not yet in the destination, marks included. */
+  async lag(): Promise<number> {
+    const writers = [...this.#partitions.values()]
+    const offsets = await this.#options.log.admin.offsets(
+      writers.map(({ partition }) => this.#named(partition)),
+    )
+    return offsets.reduce((sum, { stable }, i) => sum + Math.max(0, stable - writers[i]!.position), 0)
+  }
+
+  /**
+   * Resolves when everything below these offsets is durable. Partitions that another member has are waited for
+   * until they come here.
+   * @throws what ends the run, or SinkError UNUSABLE when it is stopped before
+   */
+  whenDurable(targets: readonly { partition: number; offset: number }[]): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (this.#failure !== null || this.#stopping) {
+        reject(this.#failure ?? this.#stopped())
+        return
+      }
+      this.#waiters.add({ targets, resolve, reject })
+      this.#consumer?.wakeup()
+      this.#checkWaiters()
+    })
+  }
+
+  /** Runs until `signal` or `stop()`. @throws SinkError, LogError: what cannot be mended by trying again */
+  async run(signal?: AbortSignal): Promise<void> {
+    const stop = (): void => void this.stop()
+    signal?.addEventListener('abort', stop, { once: true })
+    if (signal?.aborted === true) this.#stopping = true
+    try {
+      while (!this.#stopping) await this.runOnce()
+    } catch (error) {
+      this.#failure ??= error as Error
+      // What ended the run is the error to see, not what follows from it.
+      await this.#close().catch(() => undefined)
+      throw error
+    } finally {
+      signal?.removeEventListener('abort', stop)
+    }
+    await this.#close()
+  }
+
+  /**
+   * One turn: joins where needed, reads what there is (waiting for it a little), starts the writes that are
+   * due and commits what is durable. The first turn prepares the destination.
+   */
+  async runOnce(): Promise<void> {
+    try {
+      const consumer = (this.#consumer ??= await this.#open())
+      this.#throttle(consumer)
+      for (const batch of await consumer.poll(FETCH_BYTES, this.#pollMs())) {
+        this.#partitions.get(batch.partition)?.add(batch)
+      }
+      for (const writer of this.#partitions.values()) writer.pump()
+      if (this.#waiters.size > 0) await this.#passEmptyEnds()
+      if (this.#clock.nowMs() - this.#lastCommitMs >= this.#commitIntervalMs) await this.#commit()
+    } catch (error) {
+      if (!isTemporary(error, 0)) throw error
+      const retryInMs = this.#backoff.nextMs()
+      this.#host.waiting(error as Error, retryInMs)
+      await this.#pause(retryInMs)
+    }
+    if (this.#failure !== null) throw this.#failure
+  }
+
+  /** Ends `run` once what is in flight is durable; what waits is left to the next run. */
+  stop(): void {
+    this.#stopping = true
+    this.#pauseEnd?.()
+    this.#consumer?.wakeup()
+  }
+
+  #hostOf(options: SinkRunnerOptions, clock: Clock): PartitionHost {
+    const runner = (): SinkRunner => this
+    return {
+      sink: options.sink,
+      schemas: this.#schemas,
+      clock,
+      limits: {
+        maxRows: options.maxRows ?? 20_000,
+        maxBytes: options.maxBytes ?? 8 * 2 ** 20,
+        maxDelayMs: options.maxDelayMs ?? 200,
+      },
+      backoff: {
+        initialMs: options.initialBackoffMs ?? 100,
+        maxMs: options.maxBackoffMs ?? 10_000,
+        random: options.random ?? Math.random,
+      },
+      get inHurry() {
+        return runner().#waiters.size > 0
+      },
+      reopen: async ({ partition }) => (await this.#openPartitions([this.#named(partition)]))[0]!,
+      deadLetter: (writer, records, next) => this.#deadLetter(writer, records, next),
+      moved: (_writer, rows) => this.#moved(rows),
+      waiting: (error, retryInMs) => this.#waiting(error, retryInMs),
+      failed: (error) => this.#fail(error),
+    }
+  }
+
+  async #open(): Promise<GroupConsumer> {
+    const { log, sink, topic } = this.#options
+    const changes = await sink.prepare()
+    if (changes.length > 0) this.#report({ kind: 'prepared', destination: this.destination, changes })
+    return log.groupConsumer({
+      groupId: this.groupId,
+      topics: [[topic]],
+      onRevoke: () => this.#revoke(),
+      onAssign: (partitions, group) => this.#assign(partitions, group),
+    })
+  }
+
+  async #assign(partitions: readonly TopicPartition[], group: GroupMetadata): Promise<void> {
+    this.#group = group
+    const opened = await this.#openPartitions(partitions)
+    this.#paused = false
+    for (const start of opened) {
+      this.#partitions.set(start.partition, new PartitionWriter(this.#host, start))
+      this.#consumer!.seek(start, start.next)
+      if (start.rewritesBelow !== null) {
+        const { topic, partition, next: from, rewritesBelow: until } = start
+        this.#report({ kind: 'rewriting', destination: this.destination, topic, partition, from, until })
+      }
+    }
+    this.#checkWaiters()
+  }
+
+  /** Finishes what is in flight and commits it, while the old generation may still do so. */
+  async #revoke(): Promise<void> {
+    await Promise.all([...this.#partitions.values()].map((writer) => writer.close()))
+    try {
+      await this.#commit()
+    } finally {
+      this.#partitions.clear()
+      this.#committed.clear()
+      this.#group = null
+    }
+  }
+
+  async #openPartitions(partitions: readonly TopicPartition[]): Promise<OpenedPartition[]> {
+    const { log, sink, topic } = this.#options
+    if (partitions.length === 0) return []
+    const [clusterId, [description], offsets, committed] = await Promise.all([
+      log.admin.clusterId(),
+      log.admin.describeTopics([topic]),
+      log.admin.offsets(partitions),
+      this.#consumer!.committed(partitions),
+    ])
+    const incarnation = `${clusterId}/${description?.topicId ?? ''}`
+    const assignments = partitions.map(({ partition }, i) => {
+      const metadata = committed[i]?.metadata
+      const note = metadata === undefined ? null : (decodeCommitNote(metadata)?.note ?? null)
+      return { topic, partition, incarnation, note }
+    })
+    const recovered = await sink.recover(assignments)
+    const opened = assignments.map((assignment, i) => ({
+      ...assignment,
+      ...startOf({
+        ...assignment,
+        destination: this.destination,
+        keepsPositions: sink.keepsPositions,
+        offsets: offsets[i]!,
+        committed: committed[i]!,
+        recovered: recovered[i]!.position,
+      }),
+      note: recovered[i]!.note,
+    }))
+    await this.#commitNotes(opened.filter(({ note }, i) => note !== assignments[i]!.note))
+    return opened
+  }
+
+  /** What the sink wants to find again, whatever happens to its first write. */
+  async #commitNotes(opened: readonly OpenedPartition[]): Promise<void> {
+    if (opened.length === 0 || this.#group === null) return
+    const offsets = opened.map(({ topic, partition, next, base, incarnation, note }) => ({
+      topic,
+      partition,
+      offset: next,
+      metadata: encodeCommitNote({ held: base, incarnation, note }),
+    }))
+    await this.#consumer!.commitOffsets(offsets, this.#group)
+  }
+
+  async #deadLetter(writer: PartitionWriter, records: readonly RefusedRecord[], next: number): Promise<void> {
+    const { topic, partition, incarnation, held, note } = writer
+    const metadata = encodeCommitNote({ held, incarnation, note })
+    await this.#exclusively(async () => {
+      const group = this.#group
+      if (group === null)
+        throw new LogError('STALE_GENERATION', `${this.groupId} was revoked: poll to join again`)
+      await this.#deadLetters.write(topic, records, { topic, partition, offset: next, metadata }, group)
+      this.#committed.set(partition, next)
+    })
+    const { offset, reason } = records[0]!
+    this.#rowsRefused += records.length
+    const count = records.length
+    this.#report({ kind: 'refused', destination: this.destination, topic, partition, offset, reason, count })
+  }
+
+  async #commit(): Promise<void> {
+    this.#lastCommitMs = this.#clock.nowMs()
+    await this.#exclusively(async () => {
+      const moved = [...this.#partitions.values()].filter(
+        ({ partition, position }) => this.#committed.get(partition) !== position,
+      )
+      if (moved.length === 0 || this.#group === null) return
+      const offsets = moved.map(({ topic, partition, position, held, incarnation, note }) => ({
+        topic,
+        partition,
+        offset: position,
+        metadata: encodeCommitNote({ held, incarnation, note }),
+      }))
+      try {
+        await this.#consumer!.commitOffsets(offsets, this.#group)
+      } catch (error) {
+        // The next poll joins again, and finds out there where things stand.
+        if (error instanceof LogError && error.code === 'STALE_GENERATION') return
+        throw error
+      }
+      for (const { partition, offset } of offsets) this.#committed.set(partition, offset)
+    })
+  }
+
+  #exclusively(action: () => Promise<void>): Promise<void> {
+    const done = this.#commits.then(action)
+    this.#commits = done.catch(() => undefined)
+    return done
+  }
+
+  /** Reading pauses while too much is held, and goes on at half of that. Polls go on: they keep the membership. */
+  #throttle(consumer: GroupConsumer): void {
+    let held = 0
+    for (const writer of this.#partitions.values()) held += writer.heldBytes
+    const partitions = [...this.#partitions.keys()].map((partition) => this.#named(partition))
+    if (!this.#paused && held >= this.#maxHeldBytes) {
+      this.#paused = true
+      consumer.pause(partitions)
+    } else if (this.#paused && held < this.#maxHeldBytes / 2) {
+      this.#paused = false
+      consumer.resume(partitions)
+    }
+  }
+
+  #pollMs(): number {
+    let wait = POLL_MS
+    for (const writer of this.#partitions.values()) wait = Math.min(wait, writer.dueInMs())
+    return Math.max(0, wait)
+  }
+
+  /** Records of aborted transactions at a partition's end are never given: only a reader shows that nothing follows. */
+  async #passEmptyEnds(): Promise<void> {
+    const wanted = new Map<number, number>()
+    for (const { targets } of this.#waiters) {
+      for (const { partition, offset } of targets) {
+        wanted.set(partition, Math.max(offset, wanted.get(partition) ?? 0))
+      }
+    }
+    for (const writer of this.#partitions.values()) {
+      if (!writer.isIdle || writer.position >= (wanted.get(writer.partition) ?? 0)) continue
+      const reader = this.#options.log.partitionReader(this.#named(writer.partition), writer.position)
+      try {
+        if ((await reader.read(1)) === null) writer.skipTo(reader.position)
+      } finally {
+        await reader.close()
+      }
+    }
+  }
+
+  #moved(rows: number): void {
+    this.#rowsWritten += rows
+    if (rows > 0 && this.#waitingSinceMs !== null) {
+      const waitedMs = this.#clock.nowMs() - this.#waitingSinceMs
+      this.#waitingSinceMs = null
+      this.#report({ kind: 'resumed', destination: this.destination, waitedMs })
+    }
+    if (rows > 0) this.#backoff.reset()
+    this.#checkWaiters()
+    // A poll may be waiting longer than what is queued, or paused.
+    this.#consumer?.wakeup()
+  }
+
+  #checkWaiters(): void {
+    for (const waiter of this.#waiters) {
+      const isDurable = waiter.targets.every(
+        ({ partition, offset }) =>
+          offset === 0 || (this.#partitions.get(partition)?.position ?? -1) >= offset,
+      )
+      if (!isDurable) continue
+      this.#waiters.delete(waiter)
+      waiter.resolve()
+    }
+  }
+
+  #waiting(error: Error, retryInMs: number): void {
+    if (this.#waitingSinceMs !== null) return
+    this.#waitingSinceMs = this.#clock.nowMs()
+    this.#report({ kind: 'waiting', destination: this.destination, error, retryInMs })
+  }
+
+  #fail(error: Error): void {
+    this.#failure ??= error
+    this.#consumer?.wakeup()
+  }
+
+  #pause(ms: number): Promise<void> {
+    if (this.#stopping) return Promise.resolve()
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, ms)
+      this.#pauseEnd = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+    })
+  }
+
+  async #close(): Promise<void> {
+    this.#stopping = true
+    for (const waiter of this.#waiters) waiter.reject(this.#failure ?? this.#stopped())
+    this.#waiters.clear()
+    // Revokes: what is in flight is finished and committed.
+    await this.#consumer?.close()
+    await this.#deadLetters.close()
+  }
+
+  #stopped(): SinkError {
+    return new SinkError('UNUSABLE', `The sink of ${this.destination} was stopped.`)
+  }
+
+  #named(partition: number): TopicPartition {
+    return { topic: this.topic, partition }
+  }
+
+  #report(event: SinkEvent): void {
+    this.#options.report(event)
+  }
+}

@@ -1,0 +1,393 @@
+import assert from 'node:assert/strict'
+import { appendFile } from 'node:fs/promises'
+import fc from 'fast-check'
+import type { SourceNotice } from '../../bridge/errors.ts'
+import { files } from '../../bridge/files/files-input.ts'
+import { generator } from '../../bridge/generator/generator-input.ts'
+import { partitionOfSource } from '../../bridge/positions.ts'
+import { openSources } from '../../bridge/sources.ts'
+import { testScale } from '../../config/test-scale.ts'
+import type { Log } from '../../log/port.ts'
+import { orderMaker } from '../../pipelines/orders/generator.ts'
+import { FaultyLog, MortalInput, type Fault } from './faulty-log.ts'
+import {
+  APPLICATION,
+  binding,
+  newLog,
+  orderLine,
+  readDeadLetters,
+  readTopic,
+  run,
+  Scratch,
+  START_MS,
+  type Contents,
+} from './support.ts'
+
+const HOUR_MS = 3_600_000
+
+/** Event times in the order of the source; null stands for a record that is refused. */
+type Minutes = readonly (number | null)[]
+
+function content(minutes: Minutes): string {
+  return minutes.map((minute, id) => `${minute === null ? '{"broken"' : orderLine(id, minute)}\n`).join('')
+}
+
+/** The ten-line model of design §7: each record with the greatest event time before it, less the disorder. */
+function model(minutes: Minutes): Map<string, { eventTimeMs: number; watermarkMs: number | null }> {
+  const expected = new Map<string, { eventTimeMs: number; watermarkMs: number | null }>()
+  let greatest = -Infinity
+  for (const [id, minute] of minutes.entries()) {
+    if (minute === null) continue
+    const eventTimeMs = START_MS + minute * 60_000
+    const watermarkMs = greatest === -Infinity ? null : greatest - HOUR_MS
+    expected.set(`o-${id}`, { eventTimeMs, watermarkMs })
+    greatest = Math.max(greatest, eventTimeMs)
+  }
+  return expected
+}
+
+function assertAsModel({ records, marks }: Contents, minutes: Minutes): void {
+  const expected = model(minutes)
+  const found = new Map(
+    records.map(({ key, eventTimeMs, watermarkMs }) => [key, { eventTimeMs, watermarkMs }]),
+  )
+  assert.equal(records.length, expected.size, 'each record once')
+  assert.deepEqual(found, new Map([...expected].filter(([key]) => found.has(key))))
+  assert.equal(found.size, expected.size)
+  if (expected.size === 0) return
+  const greatest = Math.max(...[...expected.values()].map(({ eventTimeMs }) => eventTimeMs))
+  for (const here of marks) {
+    const heartbeats = here.flatMap((mark) => (mark.kind === 'heartbeat' ? [mark.t] : []))
+    assert.deepEqual(
+      heartbeats,
+      [...new Set(heartbeats)].sort((a, b) => a - b),
+      'T only rises',
+    )
+    assert.equal(heartbeats.at(-1), greatest - HOUR_MS)
+    assert.deepEqual(here.at(-1), { kind: 'end', e: greatest })
+    assert.equal(here.filter(({ kind }) => kind === 'end').length, 1)
+  }
+}
+
+const arbitraryMinutes = fc.array(
+  fc.oneof({ weight: 5, arbitrary: fc.integer({ min: 0, max: 600 }) }, fc.constant(null)),
+  {
+    maxLength: 60,
+  },
+)
+
+const arbitraryFault: fc.Arbitrary<Fault> = fc.record({
+  atCall: fc.integer({ min: 1, max: 30 }),
+  kind: fc.constantFrom('crash', 'error'),
+  after: fc.boolean(),
+})
+
+describe('sources: what they write, whatever happens', () => {
+  let scratch: Scratch
+
+  before(async () => {
+    scratch = await Scratch.make()
+  })
+  after(() => scratch.remove())
+
+  it('holds each record once, with its watermark by the model, after any faults and restarts', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        arbitraryMinutes,
+        fc.array(arbitraryFault, { maxLength: 4 }),
+        fc.record({
+          chunkBytes: fc.integer({ min: 1, max: 400 }),
+          maxRecords: fc.integer({ min: 1, max: 20 }),
+          partitions: fc.constantFrom(1, 4, 8),
+        }),
+        async (minutes, faults, { chunkBytes, maxRecords, partitions }) => {
+          const log = await newLog({ partitions })
+          const path = await scratch.file('model.ndjson', content(minutes))
+          const input = files({ paths: [path], chunkBytes })
+          for (const fault of [...faults, null]) {
+            const faulty = new FaultyLog(log, fault)
+            const mortal = new MortalInput(input)
+            const running = run({ log: faulty, input: mortal, transaction: { maxRecords } })
+            await Promise.race([running, faulty.crashed])
+            await mortal.close()
+          }
+          assertAsModel(await readTopic(log), minutes)
+          const refused = minutes.flatMap((minute, id) => (minute === null ? [id] : []))
+          assert.equal((await readDeadLetters(log)).length, refused.length)
+          await log.close()
+        },
+      ),
+      { numRuns: testScale.propertyRuns },
+    )
+  })
+
+  it('carries the same watermarks with 1, 4 and 8 partitions and any transaction size', async () => {
+    const minutes = Array.from({ length: 300 }, (_, id) => (id * 7919) % 500)
+    const path = await scratch.file('same.ndjson', content(minutes))
+    const seen: string[] = []
+    for (const [partitions, maxRecords] of [
+      [1, 10_000],
+      [4, 1],
+      [8, 7],
+    ] as const) {
+      const log = await newLog({ partitions })
+      await run({ log, input: files({ paths: [path], chunkBytes: 1000 }), transaction: { maxRecords } })
+      const { records, marks } = await readTopic(log)
+      assert.equal(marks.length, partitions)
+      const rows = records.map(({ key, eventTimeMs, watermarkMs, value }) =>
+        JSON.stringify([key, eventTimeMs, watermarkMs, value]),
+      )
+      seen.push(rows.sort().join())
+    }
+    assert.equal(seen[1], seen[0])
+    assert.equal(seen[2], seen[0])
+  })
+
+  it('counts the records that come behind the watermark', async () => {
+    const log = await newLog()
+    const path = await scratch.file('late.ndjson', content([0, 200, 139, 140, 10]))
+    const summary = await run({ log, input: files({ paths: [path] }) })
+    assert.deepEqual(summary.sources, [
+      {
+        name: 'orders',
+        processed: 5,
+        invalid: 0,
+        behindWatermark: 2,
+        bytes: content([0, 200, 139, 140, 10]).length - 5,
+      },
+    ])
+  })
+
+  it('adds nothing in a second run of the same input', async () => {
+    const log = await newLog()
+    const path = await scratch.file('twice.ndjson', content([1, 2, null, 3]))
+    const input = files({ paths: [path] })
+    const first = await run({ log, input })
+    const before = await ends(log)
+    const second = await run({ log, input })
+    assert.deepEqual(await ends(log), before)
+    assert.equal(first.endMarkMs, START_MS + 3 * 60_000)
+    assert.equal(second.endMarkMs, null)
+    assert.equal(second.sources[0]!.processed, 0)
+    assert.equal(second.outcome, 'ended')
+  })
+
+  it('adds the further file only, and ends with its greatest event time', async () => {
+    const log = await newLog()
+    const one = await scratch.file('one.ndjson', content([5, 100]))
+    const two = await scratch.file('two.ndjson', `${orderLine(7, 50)}\n`)
+    await run({ log, input: files({ paths: [one] }) })
+    const summary = await run({ log, input: files({ paths: [one, two] }) })
+    assert.equal(summary.sources[0]!.processed, 1)
+    assert.equal(summary.endMarkMs, START_MS + 50 * 60_000)
+    const { records } = await readTopic(log)
+    assert.equal(records.find(({ key }) => key === 'o-7')!.watermarkMs, START_MS + 40 * 60_000)
+  })
+
+  it('writes the end mark in the next run when it died between the last record and the mark', async () => {
+    const log = await newLog()
+    const path = await scratch.file('unmarked.ndjson', content([1, 2, 3]))
+    const input = files({ paths: [path] })
+    // init, send and commit of the data; send is the mark's.
+    const faulty = new FaultyLog(log, { atCall: 4, kind: 'crash', after: false })
+    void run({ log: faulty, input })
+    await faulty.crashed
+    assert.deepEqual(
+      (await readTopic(log)).marks.flat().filter(({ kind }) => kind === 'end'),
+      [],
+    )
+    const summary = await run({ log, input })
+    assert.equal(summary.endMarkMs, START_MS + 3 * 60_000)
+    assert.equal(summary.sources[0]!.processed, 0)
+    assertAsModel(await readTopic(log), [1, 2, 3])
+  })
+
+  it('writes no end mark when nothing valid was read', async () => {
+    const log = await newLog()
+    const path = await scratch.file('nothing.ndjson', content([null, null]))
+    const summary = await run({ log, input: files({ paths: [path] }) })
+    assert.equal(summary.endMarkMs, null)
+    assert.deepEqual((await readTopic(log)).marks.flat(), [])
+    assert.equal((await readDeadLetters(log)).length, 2)
+  })
+
+  it('says once that the log refuses writes, and once that it writes again', async () => {
+    const log = await newLog()
+    const notices: SourceNotice[] = []
+    const path = await scratch.file('retry.ndjson', content([1, 2, 3]))
+    const faulty = new FaultyLog(log, { atCall: 3, kind: 'error', after: true })
+    await run({ log: faulty, input: files({ paths: [path] }), notices })
+    assert.deepEqual(
+      notices.map(({ code }) => code),
+      ['RETRYING', 'RECOVERED'],
+    )
+    assertAsModel(await readTopic(log), [1, 2, 3])
+  })
+
+  it('hands over to a second process when the first stops, with nothing twice', async () => {
+    const log = await newLog()
+    const path = await scratch.file('two-processes.ndjson', content([1, 2, 3]))
+    const input = files({ paths: [path], pollMs: 1 })
+    const first = new AbortController()
+    const second = new AbortController()
+    const running = [first, second].map(({ signal }) => run({ log, input, finite: false, signal }))
+    await until(async () => (await readTopic(log)).records.length === 3)
+    first.abort()
+    await running[0]
+    await appendFile(path, `${orderLine(3, 4)}\n${orderLine(4, 5)}\n`)
+    await until(async () => (await readTopic(log)).records.length === 5)
+    second.abort()
+    await running[1]
+    const { records } = await readTopic(log)
+    assert.deepEqual(records.map(({ key }) => key).sort(), ['o-0', 'o-1', 'o-2', 'o-3', 'o-4'])
+  })
+
+  it('stops writing when another process has fenced it, and says so', async () => {
+    const log = await newLog({ homes: 1 })
+    const path = await scratch.file('fenced.ndjson', content([1]))
+    const notices: SourceNotice[] = []
+    const stop = new AbortController()
+    const running = run({
+      log,
+      input: files({ paths: [path], pollMs: 1 }),
+      finite: false,
+      signal: stop.signal,
+      notices,
+    })
+    await until(async () => (await readTopic(log)).records.length === 1)
+    await log.transactionalProducer({ transactionalId: `${APPLICATION}-source-0` }).init()
+    await appendFile(path, `${orderLine(1, 2)}\n`)
+    await until(async () => notices.some(({ code }) => code === 'FENCED'))
+    stop.abort()
+    await running
+    assert.equal((await readTopic(log)).records.length, 1)
+  })
+
+  it('closes all sources of a run with one mark of the greatest event time, whoever ends last', async () => {
+    const log = await newLog()
+    const other = 'shop.refunds'
+    await log.admin.createTopics([{ name: other, partitions: 2, cleanup: 'delete', retentionMs: -1 }])
+    const one = await scratch.file('orders.ndjson', content([9]))
+    const two = await scratch.file('refunds.ndjson', content([30, 20]))
+    const sources = await openSources({
+      log,
+      application: APPLICATION,
+      sources: [binding(files({ paths: [one] })), binding(files({ paths: [two] }), 'refunds', other)],
+      deadLetterSchemaId: 3,
+      finite: true,
+    })
+    const summary = await sources.run(new AbortController().signal)
+    assert.equal(summary.endMarkMs, START_MS + 30 * 60_000)
+    for (const topic of [undefined, other]) {
+      const { marks } = await readTopic(log, topic)
+      for (const here of marks) assert.deepEqual(here.at(-1), { kind: 'end', e: START_MS + 30 * 60_000 })
+    }
+  })
+
+  it('closes a run that two processes share with one mark, when the last of them has read its part', async () => {
+    const log = await newLog()
+    const other = 'shop.refunds'
+    await log.admin.createTopics([{ name: other, partitions: 2, cleanup: 'delete', retentionMs: -1 }])
+    const name = ['refunds', 'returns', 'invoices', 'payments'].find(
+      (name) => partitionOfSource(name, 4) !== partitionOfSource('orders', 4),
+    )!
+    const one = await scratch.file('shared-orders.ndjson', content([9, 8, 7]))
+    const two = await scratch.file('shared-refunds.ndjson', content([30, 20]))
+    const started = [1, 2].map(async () => {
+      const sources = await openSources({
+        log,
+        application: APPLICATION,
+        sources: [
+          binding(files({ paths: [one], chunkBytes: 10 })),
+          binding(files({ paths: [two], chunkBytes: 10 }), name, other),
+        ],
+        deadLetterSchemaId: 3,
+        finite: true,
+      })
+      return sources.run(new AbortController().signal)
+    })
+    const summaries = await Promise.all(started)
+    assert.deepEqual(
+      summaries.flatMap(({ endMarkMs }) => endMarkMs ?? []),
+      [START_MS + 30 * 60_000],
+    )
+    const processed = summaries.flatMap(({ sources }) => sources.map((source) => source.processed))
+    assert.equal(
+      processed.reduce((a, b) => a + b),
+      5,
+    )
+    for (const [topic, records] of [
+      ['shop.order-events', 3],
+      [other, 2],
+    ] as const) {
+      const contents = await readTopic(log, topic)
+      assert.equal(contents.records.length, records)
+      for (const here of contents.marks) assert.equal(here.filter(({ kind }) => kind === 'end').length, 1)
+    }
+  })
+
+  it('is held by its gate, and commits what it had read before it waits', async () => {
+    const log = await newLog()
+    const minutes = Array.from({ length: 50 }, (_, id) => id)
+    const path = await scratch.file('gate.ndjson', content(minutes))
+    let chunks = 0
+    const opened = Promise.withResolvers<undefined>()
+    const running = run({
+      log,
+      input: files({ paths: [path], chunkBytes: 500 }),
+      gate: () => (++chunks > 3 ? opened.promise : undefined),
+    })
+    await until(async () => (await readTopic(log)).records.length > 0)
+    const held = (await readTopic(log)).records.length
+    assert.ok(held < 50)
+    chunks = -Infinity
+    opened.resolve(undefined)
+    await running
+    assert.equal((await readTopic(log)).records.length, 50)
+  })
+
+  it('ends at a transaction boundary when it is told to stop, and goes on from there', async () => {
+    const log = await newLog()
+    const minutes = Array.from({ length: 200 }, (_, id) => id)
+    const path = await scratch.file('stop.ndjson', content(minutes))
+    const input = files({ paths: [path], chunkBytes: 300 })
+    const stop = new AbortController()
+    let chunks = 0
+    const summary = await run({
+      log,
+      input,
+      signal: stop.signal,
+      gate: () => {
+        if (++chunks === 10) stop.abort()
+        return undefined
+      },
+    })
+    assert.equal(summary.outcome, 'stopped')
+    const before = (await readTopic(log)).records.length
+    assert.ok(before > 0 && before < 200)
+    assert.equal(summary.sources[0]!.processed, before)
+    await run({ log, input })
+    assertAsModel(await readTopic(log), minutes)
+  })
+
+  it('refuses to run without its topics, naming the one that is missing', async () => {
+    const log = await newLog()
+    await log.admin.deleteTopic('shop.dead-letters')
+    await assert.rejects(run({ log, input: generator({ maker: orderMaker }) }), {
+      code: 'SOURCE_TOPIC_MISSING',
+      message: /shop\.dead-letters/,
+    })
+  })
+})
+
+async function ends(log: Log): Promise<unknown> {
+  const topics = await log.admin.describeTopics(['shop.order-events', 'shop.dead-letters', 'shop.sources'])
+  const places = topics.flatMap((topic) =>
+    Array.from({ length: topic!.partitions }, (_, partition) => ({ topic: topic!.name, partition })),
+  )
+  return log.admin.offsets(places)
+}
+
+async function until(holds: () => Promise<boolean>): Promise<void> {
+  while (!(await holds())) await new Promise((resolve) => setTimeout(resolve, 2))
+}
