@@ -156,6 +156,10 @@ module.exports = {
     doNotFollow: { path: 'node_modules' },
     exclude: { path: ['^(dist|coverage)/', '^[^/]+\\.(js|cjs)$'] },
     tsPreCompilationDeps: true,
-    enhancedResolveOptions: { extensions: ['.ts', '.js', '.cjs'] },
+    enhancedResolveOptions: {
+      extensions: ['.ts', '.js', '.cjs'],
+      exportsFields: ['exports'],
+      conditionNames: ['import', 'node', 'default'],
+    },
   },
 }

@@ -13,7 +13,7 @@ import { suggestion } from './nearest.ts'
 const SHIPPED = join(import.meta.dirname, '..', 'pipelines')
 
 /** Something that reads a topic of the pipeline beside its table, such as what logs its alerts. */
-export interface PipelineConsumer {
+interface PipelineConsumer {
   /** A logical topic that the pipeline writes. */
   readonly topic: string
   sink(context: { readonly log: Logger; readonly clock: Clock }): Sink
@@ -36,7 +36,7 @@ export interface LoadedPipeline {
 }
 
 /** The names that can stand for a path. */
-export async function shippedPipelines(): Promise<string[]> {
+async function shippedPipelines(): Promise<string[]> {
   const entries = await readdir(SHIPPED, { withFileTypes: true })
   return entries
     .filter((entry) => entry.isDirectory())

@@ -21,7 +21,6 @@ import type { SourceNode } from '../processor/topology/graph.ts'
 import { planPipeline, type Plan } from '../processor/topology/plan.ts'
 import { deadLetterSchema } from '../schemas/dead-letter.ts'
 import { EmbeddedRegistry, type SchemaRegistry } from '../schemas/registry.ts'
-import { QueryServer } from '../sinks/local/query-server.ts'
 import { openWarehouse, WAREHOUSE_FILE, type Warehouse } from '../sinks/local/warehouse.ts'
 import { SinkRunner, type SinkEvent } from '../sinks/runner.ts'
 import type { Logger } from '../telemetry/log.ts'
@@ -74,14 +73,10 @@ export async function openRun(options: RunOptions): Promise<Run> {
   const { directory, clock } = options
   const closers: (() => Promise<void>)[] = []
   try {
-    // First: DuckDB's own file lock is the backstop of the directory's.
+    // First: DuckDB's own file lock is the backstop of the directory's. Queries of other processes are
+    // answered from here on.
     const warehouse = await openWarehouse({ path: join(directory, WAREHOUSE_FILE) })
     closers.unshift(() => warehouse.close())
-    const queries = await QueryServer.start({
-      directory,
-      query: (sql, limits) => warehouse.query(sql, limits),
-    })
-    closers.unshift(() => queries.close())
     const log = await openEmbeddedLog({ directory: folder(directory, 'log'), clock })
     closers.unshift(() => log.close())
     const state = EmbeddedState.open(folder(directory, 'state'))

@@ -2,19 +2,11 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Clock } from '../config/clock.ts'
 import type { RecordBatch } from '../log/batch.ts'
 import { LogError } from '../log/errors.ts'
-import type { Start } from './committed.ts'
+import type { OpenedPartition } from './open-partitions.ts'
 import { Backoff, type BackoffOptions } from './backoff.ts'
 import { PartitionQueue, type BatchLimits, type RefusedRecord, type Taken } from './partition-queue.ts'
 import { RowsRefused, SinkError, type RowBatch, type Sink } from './port.ts'
 import type { WriterSchemas } from './writer-schemas.ts'
-
-export interface OpenedPartition extends Start {
-  readonly topic: string
-  readonly partition: number
-  readonly incarnation: string
-  /** The sink's, to be committed with the next position. */
-  readonly note: string | null
-}
 
 /** What a partition's writer asks of its runner. */
 export interface PartitionHost {
@@ -119,7 +111,10 @@ export class PartitionWriter {
     if (this.#working !== null || this.#closing.signal.aborted || !this.#isDue()) return
     this.#working = this.#work()
       .catch((error: unknown) => {
-        if (!this.#closing.signal.aborted) this.#host.failed(error as Error)
+        const isClosing = this.#closing.signal.aborted
+        // What was taken from the queue and not dealt with must not be passed over by a later start.
+        this.#closing.abort()
+        if (!isClosing) this.#host.failed(error as Error)
       })
       .finally(() => {
         this.#working = null

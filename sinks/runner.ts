@@ -1,86 +1,21 @@
-import type { Clock } from '../config/clock.ts'
-import { systemClock } from '../config/clock.ts'
+import { systemClock, type Clock } from '../config/clock.ts'
 import { LogError } from '../log/errors.ts'
-import type { GroupConsumer, GroupMetadata, Log, TopicPartition } from '../log/port.ts'
-import type { SchemaRegistry } from '../schemas/registry.ts'
+import type { GroupConsumer, GroupMetadata, TopicPartition } from '../log/port.ts'
 import { Backoff } from './backoff.ts'
-import { decodeCommitNote, encodeCommitNote, startOf } from './committed.ts'
 import { DeadLetterWriter } from './dead-letter-writer.ts'
+import { DurableWaiters, type DurableTarget } from './durable-waiters.ts'
+import { commitOf, openPartitions, type OpenedPartition, type Standing } from './open-partitions.ts'
 import type { RefusedRecord } from './partition-queue.ts'
-import { isTemporary, PartitionWriter, type OpenedPartition, type PartitionHost } from './partition-writer.ts'
-import { SinkError, type Sink } from './port.ts'
+import { isTemporary, PartitionWriter, type PartitionHost } from './partition-writer.ts'
+import { SinkError } from './port.ts'
+import type { SinkEvent, SinkRunnerOptions } from './runner-options.ts'
 import { WriterSchemas } from './writer-schemas.ts'
 
-/** What a run tells of a sink; each once, when it happens. */
-export type SinkEvent =
-  | { readonly kind: 'prepared'; readonly destination: string; readonly changes: readonly string[] }
-  /** It cannot be written for now, and is tried again. */
-  | {
-      readonly kind: 'waiting'
-      readonly destination: string
-      readonly error: Error
-      readonly retryInMs: number
-    }
-  | { readonly kind: 'resumed'; readonly destination: string; readonly waitedMs: number }
-  /** The destination holds less than it once did: rows below `until` are written again. */
-  | {
-      readonly kind: 'rewriting'
-      readonly destination: string
-      readonly topic: string
-      readonly partition: number
-      readonly from: number
-      readonly until: number
-    }
-  | {
-      readonly kind: 'refused'
-      readonly destination: string
-      readonly topic: string
-      readonly partition: number
-      readonly offset: number
-      readonly reason: string
-      readonly count: number
-    }
+export type { SinkEvent, SinkRunnerOptions } from './runner-options.ts'
 
-export interface SinkRunnerOptions {
-  readonly log: Log
-  readonly registry: SchemaRegistry
-  readonly sink: Sink
-  /** Begins the names of the group, the dead letters' topic and the transactional id. */
-  readonly application: string
-  /** Of the dead letters. */
-  readonly pipeline: string
-  readonly topic: string
-  /** Names this process; two that run at the same time must differ. */
-  readonly instance: string
-  readonly report: (event: SinkEvent) => void
-  readonly clock?: Clock
-  /** In [0, 1). Default Math.random. */
-  readonly random?: () => number
-  /** A write has at most this many rows. Default 20,000. */
-  readonly maxRows?: number
-  /** And about this many bytes of values. Default 8 MiB. */
-  readonly maxBytes?: number
-  /** A record waits at most this long for others to be written with it. Default 200. */
-  readonly maxDelayMs?: number
-  /** Records in memory, in flight or waiting; reading pauses above. Default 32 MiB. */
-  readonly maxHeldBytes?: number
-  /** Between commits of the group's offsets. Default 1,000. */
-  readonly commitIntervalMs?: number
-  /** Of the first pause before a retry; they double. Default 100. */
-  readonly initialBackoffMs?: number
-  /** Default 10,000. */
-  readonly maxBackoffMs?: number
-}
-
-const FETCH_BYTES = 4 * 2 ** 20
+const MAX_FETCH_BYTES = 4 * 2 ** 20
 /** A poll returns at least this often, so that commits and stops are not late. */
 const POLL_MS = 500
-
-interface Waiter {
-  readonly targets: readonly { readonly partition: number; readonly offset: number }[]
-  resolve(): void
-  reject(error: Error): void
-}
 
 /** Takes one topic to one destination, as member of the group `<application>.sink.<destination>`. */
 export class SinkRunner {
@@ -95,7 +30,7 @@ export class SinkRunner {
   readonly #deadLetters: DeadLetterWriter
   readonly #backoff: Backoff
   readonly #host: PartitionHost
-  readonly #waiters = new Set<Waiter>()
+  readonly #waiters = new DurableWaiters()
   /** By partition number. */
   readonly #partitions = new Map<number, PartitionWriter>()
   readonly #committed = new Map<number, number>()
@@ -149,6 +84,13 @@ export class SinkRunner {
     return [...this.#partitions.values()].map(({ partition, position }) => ({ partition, next: position }))
   }
 
+  /** Records in memory: waiting to be written, or being written. */
+  get heldBytes(): number {
+    let held = 0
+    for (const writer of this.#partitions.values()) held += writer.heldBytes
+    return held
+  }
+
   /** Records of its partitions that are in the log and not yet in the destination, marks included. */
   async lag(): Promise<number> {
     const writers = [...this.#partitions.values()]
@@ -163,21 +105,20 @@ export class SinkRunner {
    * until they come here.
    * @throws what ends the run, or SinkError UNUSABLE when it is stopped before
    */
-  whenDurable(targets: readonly { partition: number; offset: number }[]): Promise<void> {
-    return new Promise((resolve, reject) => {
-      if (this.#failure !== null || this.#stopping) {
-        reject(this.#failure ?? this.#stopped())
-        return
-      }
-      this.#waiters.add({ targets, resolve, reject })
-      this.#consumer?.wakeup()
-      this.#checkWaiters()
-    })
+  whenDurable(targets: readonly DurableTarget[]): Promise<void> {
+    if (this.#failure !== null || this.#stopping) return Promise.reject(this.#failure ?? this.#stopped())
+    const durable = this.#waiters.add(targets)
+    this.#checkWaiters()
+    // Those who wait are in a hurry: nothing is held back for larger batches.
+    this.#consumer?.wakeup()
+    return durable
   }
 
   /** Runs until `signal` or `stop()`. @throws SinkError, LogError: what cannot be mended by trying again */
   async run(signal?: AbortSignal): Promise<void> {
-    const stop = (): void => void this.stop()
+    const stop = (): void => {
+      this.stop()
+    }
     signal?.addEventListener('abort', stop, { once: true })
     if (signal?.aborted === true) this.#stopping = true
     try {
@@ -201,11 +142,14 @@ export class SinkRunner {
     try {
       const consumer = (this.#consumer ??= await this.#open())
       this.#throttle(consumer)
-      for (const batch of await consumer.poll(FETCH_BYTES, this.#pollMs())) {
+      for (const batch of await consumer.poll(
+        Math.min(MAX_FETCH_BYTES, this.#maxHeldBytes),
+        this.#pollMs(),
+      )) {
         this.#partitions.get(batch.partition)?.add(batch)
       }
       for (const writer of this.#partitions.values()) writer.pump()
-      if (this.#waiters.size > 0) await this.#passEmptyEnds()
+      if (!this.#waiters.isEmpty) await this.#passEmptyEnds()
       if (this.#clock.nowMs() - this.#lastCommitMs >= this.#commitIntervalMs) await this.#commit()
     } catch (error) {
       if (!isTemporary(error, 0)) throw error
@@ -240,7 +184,7 @@ export class SinkRunner {
         random: options.random ?? Math.random,
       },
       get inHurry() {
-        return runner().#waiters.size > 0
+        return !runner().#waiters.isEmpty
       },
       reopen: async ({ partition }) => (await this.#openPartitions([this.#named(partition)]))[0]!,
       deadLetter: (writer, records, next) => this.#deadLetter(writer, records, next),
@@ -289,58 +233,25 @@ export class SinkRunner {
     }
   }
 
+  /** Where the partitions stand. What the sink wants to find again is committed first, whatever its next write does. */
   async #openPartitions(partitions: readonly TopicPartition[]): Promise<OpenedPartition[]> {
     const { log, sink, topic } = this.#options
-    if (partitions.length === 0) return []
-    const [clusterId, [description], offsets, committed] = await Promise.all([
-      log.admin.clusterId(),
-      log.admin.describeTopics([topic]),
-      log.admin.offsets(partitions),
-      this.#consumer!.committed(partitions),
-    ])
-    const incarnation = `${clusterId}/${description?.topicId ?? ''}`
-    const assignments = partitions.map(({ partition }, i) => {
-      const metadata = committed[i]?.metadata
-      const note = metadata === undefined ? null : (decodeCommitNote(metadata)?.note ?? null)
-      return { topic, partition, incarnation, note }
-    })
-    const recovered = await sink.recover(assignments)
-    const opened = assignments.map((assignment, i) => ({
-      ...assignment,
-      ...startOf({
-        ...assignment,
-        destination: this.destination,
-        keepsPositions: sink.keepsPositions,
-        offsets: offsets[i]!,
-        committed: committed[i]!,
-        recovered: recovered[i]!.position,
-      }),
-      note: recovered[i]!.note,
-    }))
-    await this.#commitNotes(opened.filter(({ note }, i) => note !== assignments[i]!.note))
+    const committed = await this.#consumer!.committed(partitions)
+    const { opened, renoted } = await openPartitions({ log, sink, topic, partitions, committed })
+    if (renoted.length > 0 && this.#group !== null) {
+      await this.#consumer!.commitOffsets(renoted.map(commitOf), this.#group)
+    }
     return opened
   }
 
-  /** What the sink wants to find again, whatever happens to its first write. */
-  async #commitNotes(opened: readonly OpenedPartition[]): Promise<void> {
-    if (opened.length === 0 || this.#group === null) return
-    const offsets = opened.map(({ topic, partition, next, base, incarnation, note }) => ({
-      topic,
-      partition,
-      offset: next,
-      metadata: encodeCommitNote({ held: base, incarnation, note }),
-    }))
-    await this.#consumer!.commitOffsets(offsets, this.#group)
-  }
-
   async #deadLetter(writer: PartitionWriter, records: readonly RefusedRecord[], next: number): Promise<void> {
-    const { topic, partition, incarnation, held, note } = writer
-    const metadata = encodeCommitNote({ held, incarnation, note })
+    const { topic, partition } = writer
+    const position = commitOf({ ...standing(writer), next })
     await this.#exclusively(async () => {
       const group = this.#group
       if (group === null)
         throw new LogError('STALE_GENERATION', `${this.groupId} was revoked: poll to join again`)
-      await this.#deadLetters.write(topic, records, { topic, partition, offset: next, metadata }, group)
+      await this.#deadLetters.write(topic, records, position, group)
       this.#committed.set(partition, next)
     })
     const { offset, reason } = records[0]!
@@ -356,12 +267,7 @@ export class SinkRunner {
         ({ partition, position }) => this.#committed.get(partition) !== position,
       )
       if (moved.length === 0 || this.#group === null) return
-      const offsets = moved.map(({ topic, partition, position, held, incarnation, note }) => ({
-        topic,
-        partition,
-        offset: position,
-        metadata: encodeCommitNote({ held, incarnation, note }),
-      }))
+      const offsets = moved.map((writer) => commitOf(standing(writer)))
       try {
         await this.#consumer!.commitOffsets(offsets, this.#group)
       } catch (error) {
@@ -381,8 +287,7 @@ export class SinkRunner {
 
   /** Reading pauses while too much is held, and goes on at half of that. Polls go on: they keep the membership. */
   #throttle(consumer: GroupConsumer): void {
-    let held = 0
-    for (const writer of this.#partitions.values()) held += writer.heldBytes
+    const held = this.heldBytes
     const partitions = [...this.#partitions.keys()].map((partition) => this.#named(partition))
     if (!this.#paused && held >= this.#maxHeldBytes) {
       this.#paused = true
@@ -401,14 +306,8 @@ export class SinkRunner {
 
   /** Records of aborted transactions at a partition's end are never given: only a reader shows that nothing follows. */
   async #passEmptyEnds(): Promise<void> {
-    const wanted = new Map<number, number>()
-    for (const { targets } of this.#waiters) {
-      for (const { partition, offset } of targets) {
-        wanted.set(partition, Math.max(offset, wanted.get(partition) ?? 0))
-      }
-    }
     for (const writer of this.#partitions.values()) {
-      if (!writer.isIdle || writer.position >= (wanted.get(writer.partition) ?? 0)) continue
+      if (!writer.isIdle || writer.position >= this.#waiters.wanted(writer.partition)) continue
       const reader = this.#options.log.partitionReader(this.#named(writer.partition), writer.position)
       try {
         if ((await reader.read(1)) === null) writer.skipTo(reader.position)
@@ -432,15 +331,7 @@ export class SinkRunner {
   }
 
   #checkWaiters(): void {
-    for (const waiter of this.#waiters) {
-      const isDurable = waiter.targets.every(
-        ({ partition, offset }) =>
-          offset === 0 || (this.#partitions.get(partition)?.position ?? -1) >= offset,
-      )
-      if (!isDurable) continue
-      this.#waiters.delete(waiter)
-      waiter.resolve()
-    }
+    this.#waiters.check((partition) => this.#partitions.get(partition)?.position)
   }
 
   #waiting(error: Error, retryInMs: number): void {
@@ -467,8 +358,7 @@ export class SinkRunner {
 
   async #close(): Promise<void> {
     this.#stopping = true
-    for (const waiter of this.#waiters) waiter.reject(this.#failure ?? this.#stopped())
-    this.#waiters.clear()
+    this.#waiters.reject(this.#failure ?? this.#stopped())
     // Revokes: what is in flight is finished and committed.
     await this.#consumer?.close()
     await this.#deadLetters.close()
@@ -485,4 +375,9 @@ export class SinkRunner {
   #report(event: SinkEvent): void {
     this.#options.report(event)
   }
+}
+
+/** What is committed for a partition as it stands. */
+function standing({ topic, partition, position, held, incarnation, note }: PartitionWriter): Standing {
+  return { topic, partition, next: position, base: held, incarnation, note }
 }

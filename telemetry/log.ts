@@ -3,7 +3,6 @@ import { pino, type Logger } from 'pino'
 export type { Logger }
 
 const LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
-export type LogLevel = (typeof LEVELS)[number]
 
 /**
  * The structured log: one JSON object a line, on standard error, so that it never mixes with what a command

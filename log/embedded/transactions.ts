@@ -40,20 +40,18 @@ export class Transactions {
   }
 
   /**
-   * Takes the id over: whoever had it is fenced, what it left open is aborted, and a commit that is
-   * already on its way to the disk is waited for.
+   * Takes the id over: whoever had it is fenced, and what it left open is aborted. A commit of it
+   * that is already on its way to the disk is decided when this resolves: writes keep their order.
    */
   async takeOver(id: string, session: ProducerSession): Promise<void> {
     const nowMs = this.core.nowMs()
     const known = this.#ids.get(id) ?? { epoch: -1, usedMs: nowMs, owner: null }
-    const previous = known.owner
+    known.owner?.fence(id)
     known.owner = session
     known.epoch++
     known.usedMs = nowMs
     this.#ids.set(id, known)
-    const settled = previous?.fence(id)
     await this.core.writer.write([...this.#expiredIds(nowMs), idEntry(id, known)])
-    await settled
   }
 
   release(id: string, session: ProducerSession): void {
@@ -176,14 +174,13 @@ export class ProducerSession {
     this.#transactions.release(this.#id, this)
   }
 
-  /** Another producer has the id now. @returns when a commit that is under way is decided */
-  async fence(id: string): Promise<void> {
+  /** Another producer has the id now. */
+  fence(id: string): void {
     this.#failure = new LogError(
       'FENCED',
       `Another producer was initialised as ${id}: stop writing, or open again`,
     )
-    if (this.#transaction?.isDeciding === true) await this.#transaction.decided
-    else this.#transaction?.abort()
+    if (this.#transaction?.isDeciding !== true) this.#transaction?.abort()
   }
 
   #assertUsable(): void {

@@ -4,6 +4,7 @@ import { avg, count, sum } from '../../processor/windows/aggregates.ts'
 import { tumbling } from '../../processor/windows/tumbling.ts'
 import { toAlert } from './alerts.ts'
 import { alert, order } from './contract.ts'
+import { orderMaker } from './generator.ts'
 import { AlertLogger } from './process-order-alerts.ts'
 import { queries } from './queries.ts'
 
@@ -71,3 +72,6 @@ export default definePipeline({
 export const consumers = [
   { topic: 'order-alerts', sink: (context: ConstructorParameters<typeof AlertLogger>[0]) => new AlertLogger(context) },
 ]
+
+/** What each source's generator makes. */
+export const generators = { orders: orderMaker }

@@ -72,13 +72,24 @@ interface Mapping {
   readonly field: FieldDefinition | null
 }
 
+interface Checked {
+  readonly field: FieldDefinition
+  readonly fieldIndex: number
+  readonly nullFits: boolean
+}
+
 interface Reader {
   readonly view: View<unknown>
   readonly fields: readonly FieldDefinition[]
   readonly mappings: readonly Mapping[]
+  /** Those whose values may not fit the column though their bytes are sound. */
+  readonly checked: readonly Checked[]
   /** Why no record of this schema fits the table, or null. */
   readonly refusal: Omit<RefusedRow, 'index'> | null
 }
+
+/** Whose encoding reaches further than their type. */
+const NUMBERS: ReadonlySet<FieldKind> = new Set<FieldKind>(['int', 'long', 'timestamp'])
 
 /** What an int or long may also be read as; Avro's own promotions. */
 const PROMOTIONS: Partial<Record<FieldKind, readonly FieldKind[]>> = {
@@ -211,7 +222,12 @@ function readerOf(schema: Schema, table: string, columns: readonly (Column | nul
     }
     return { column, field, fieldIndex }
   })
-  return { view: schema.view(), fields: schema.fields, mappings, refusal }
+  const checked = mappings.flatMap(({ column, field, fieldIndex }): Checked[] => {
+    if (column === null || field === null) return []
+    const nullFits = column.definition.optional
+    return NUMBERS.has(field.kind) || (field.optional && !nullFits) ? [{ field, fieldIndex, nullFits }] : []
+  })
+  return { view: schema.view(), fields: schema.fields, mappings, checked, refusal }
 }
 
 /** The first field that the wrapped record does not hold. */
@@ -228,30 +244,22 @@ function unreadableField({ view, fields }: Reader): string | null {
 
 /** A value whose bytes are sound and which the column cannot hold. */
 function badValue(
-  { mappings }: Reader,
+  { checked }: Reader,
   buffer: Buffer,
   starts: Int32Array,
   first: number,
 ): Omit<RefusedRow, 'index'> | null {
-  for (let m = 0; m < mappings.length; m++) {
-    const { field, fieldIndex, column } = mappings[m]!
-    if (field === null || column === null) continue
+  for (let c = 0; c < checked.length; c++) {
+    const { field, fieldIndex, nullFits } = checked[c]!
     let start = starts[first + fieldIndex]!
     const end = starts[first + fieldIndex + 1]!
-    if (field.optional) {
-      if (end - start === 1 && buffer[start] === 0) {
-        if (column.definition.optional) continue
-        return { reason: `${field.name} is null, and the table requires a value.`, field: field.name }
-      }
-      start++
+    if (field.optional && buffer[start++] === 0) {
+      if (nullFits) continue
+      return { reason: `${field.name} is null, and the table requires a value.`, field: field.name }
     }
     const { kind } = field
-    const value =
-      kind === 'timestamp'
-        ? readTimestamp(buffer, start, end)
-        : kind === 'long' || kind === 'int'
-          ? readLong(buffer, start, end)
-          : 0
+    if (!NUMBERS.has(kind)) continue
+    const value = kind === 'timestamp' ? readTimestamp(buffer, start, end) : readLong(buffer, start, end)
     // The codec's own limits, so that what a pipeline could not read is not in its tables either.
     if (Number.isNaN(value) || (kind === 'int' && value !== (value | 0))) {
       return { reason: `${field.name} holds a number that is no ${kind}.`, field: field.name }

@@ -14,12 +14,12 @@ export interface WarehouseQuery {
   readonly sql: string
   /** More rows are cut off, and the result says so. Default 1,000. */
   readonly maxRows?: number
-  /** Default 30,000. */
+  /** Default 30,000; a running process has its own limit. */
   readonly timeoutMs?: number
+  /** For a process that has the file and does not answer yet, or is just letting go of it. Default 5,000. */
+  readonly handoverMs?: number
 }
 
-/** For a process that has the file and does not answer yet, or that is just letting go of it. */
-const HANDOVER_MS = 5_000
 const RETRY_MS = 100
 
 /**
@@ -28,9 +28,9 @@ const RETRY_MS = 100
  * @throws WarehouseError NO_WAREHOUSE, NOT_A_QUERY, BAD_QUERY, QUERY_TOO_LARGE, WAREHOUSE_IN_USE, WAREHOUSE_DAMAGED
  */
 export async function queryWarehouse(query: WarehouseQuery): Promise<QueryResult> {
-  const { directory, sql, maxRows = 1_000, timeoutMs = 30_000 } = query
+  const { directory, sql, maxRows = 1_000, timeoutMs = 30_000, handoverMs = 5_000 } = query
   const path = join(directory, WAREHOUSE_FILE)
-  const deadline = performance.now() + HANDOVER_MS
+  const deadline = performance.now() + handoverMs
   for (;;) {
     const answer = await ask(findSocket(directory), JSON.stringify({ sql, maxRows }))
     if (answer !== null) return resultOf(answer, directory)

@@ -53,22 +53,18 @@ export async function runQuery(
   options: QueryOptions,
 ): Promise<QueryResult> {
   const { timeoutMs, signal } = options
-  let timedOut = false
+  const expired = AbortSignal.timeout(timeoutMs)
+  const ended = signal === undefined ? expired : AbortSignal.any([expired, signal])
   const interrupt = (): void => connection.interrupt()
-  const timer = setTimeout(() => {
-    timedOut = true
-    interrupt()
-  }, timeoutMs)
-  signal?.addEventListener('abort', interrupt)
+  ended.addEventListener('abort', interrupt)
   try {
     // Whatever a statement is called: DuckDB itself refuses to write in here.
     await connection.run('BEGIN TRANSACTION READ ONLY')
     return await lastResult(connection, sql, options)
   } catch (error) {
-    throw timedOut ? tooSlow(timeoutMs, error as Error) : queryError(error as Error)
+    throw expired.aborted ? tooSlow(timeoutMs, error as Error) : queryError(error as Error)
   } finally {
-    clearTimeout(timer)
-    signal?.removeEventListener('abort', interrupt)
+    ended.removeEventListener('abort', interrupt)
     await connection.run('ROLLBACK').catch(() => undefined)
   }
 }
@@ -118,8 +114,7 @@ async function readResult(statement: DuckDBPreparedStatement, maxRows: number): 
 
 const toJson: DuckDBValueConverter<Json> = (value, type, converter) => {
   if (typeof value === 'bigint') return safeNumber(value)
-  if (value instanceof DuckDBTimestampTZValue)
-    return `${new Date(Number(value.micros / 1000n)).toISOString()}`
+  if (value instanceof DuckDBTimestampTZValue) return new Date(Number(value.micros / 1000n)).toISOString()
   if (value instanceof DuckDBBlobValue) return value.toString()
   return JsonDuckDBValueConverter(value, type, converter)
 }

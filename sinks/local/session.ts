@@ -157,7 +157,8 @@ function inUse(path: string, error: Error): WarehouseError {
   )
 }
 
-const DAMAGED = /not a valid DuckDB database|corrupt|checksum|Serialization Error|INTERNAL Error|FATAL Error/i
+const DAMAGED =
+  /not a valid DuckDB database|read enough bytes|corrupt|checksum|Serialization Error|INTERNAL Error|FATAL Error/i
 
 function openError(path: string, error: Error): Error {
   if (!DAMAGED.test(error.message)) {

@@ -207,7 +207,7 @@ export class Warehouse {
     // A commit that failed has ended the transaction already, which this says again.
     const second = await session.connection.run('ROLLBACK').then(
       () => '',
-      (failure: Error) => failure.message,
+      (failure: unknown) => (failure as Error).message,
     )
     const isEnded = second === '' || /no transaction is active/.test(second)
     if (isEnded && !BROKEN.test(error.message)) return

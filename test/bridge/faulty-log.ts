@@ -25,23 +25,22 @@ export interface Fault {
 export class FaultyLog implements Log {
   readonly #log: Log
   readonly #fault: Fault | null
+  readonly #delayMs: number
   readonly #crash = Promise.withResolvers<void>()
   #calls = 0
   #dead = false
   readonly #consumers: GroupConsumer[] = []
 
-  constructor(log: Log, fault: Fault | null) {
+  /** @param delayMs how long each call of a producer takes at least */
+  constructor(log: Log, fault: Fault | null, delayMs = 0) {
     this.#log = log
+    this.#delayMs = delayMs
     this.#fault = fault
   }
 
   /** Resolves when the process has died; its group has noticed by then. */
   get crashed(): Promise<void> {
     return this.#crash.promise
-  }
-
-  get calls(): number {
-    return this.#calls
   }
 
   get admin(): LogAdmin {
@@ -83,8 +82,8 @@ export class FaultyLog implements Log {
   async close(): Promise<void> {}
 
   async #step<T>(call: () => Promise<T>): Promise<T> {
-    const fault = this.#fault !== null && ++this.#calls === this.#fault.atCall ? this.#fault : null
-    if (this.#fault === null) this.#calls++
+    const fault = ++this.#calls === this.#fault?.atCall ? this.#fault : null
+    if (this.#delayMs > 0) await new Promise((resolve) => setTimeout(resolve, this.#delayMs))
     if (fault === null) return this.#alive(call)
     if (fault.after) await call()
     if (fault.kind === 'error') throw new LogError('OUTCOME_UNKNOWN', 'the answer was lost')

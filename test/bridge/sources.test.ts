@@ -21,6 +21,8 @@ import {
   Scratch,
   START_MS,
   type Contents,
+  stopRuns,
+  until,
 } from './support.ts'
 
 const HOUR_MS = 3_600_000
@@ -88,6 +90,7 @@ describe('sources: what they write, whatever happens', () => {
   before(async () => {
     scratch = await Scratch.make()
   })
+  afterEach(stopRuns)
   after(() => scratch.remove())
 
   it('holds each record once, with its watermark by the model, after any faults and restarts', async () => {
@@ -119,6 +122,54 @@ describe('sources: what they write, whatever happens', () => {
       ),
       { numRuns: testScale.propertyRuns },
     )
+  })
+
+  it('keeps two sources of one partition whole when the log fails under both', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        arbitraryMinutes,
+        arbitraryMinutes,
+        fc.record({ atCall: fc.integer({ min: 2, max: 30 }), after: fc.boolean() }),
+        async (minutes, otherMinutes, fault) => {
+          const log = await newLog({ homes: 1 })
+          const other = 'shop.refunds'
+          await log.admin.createTopics([{ name: other, partitions: 2, cleanup: 'delete', retentionMs: -1 }])
+          const one = await scratch.file('two-1.ndjson', content(minutes))
+          const two = await scratch.file('two-2.ndjson', content(otherMinutes))
+          const sources = await openSources({
+            log: new FaultyLog(log, { ...fault, kind: 'error' }),
+            application: APPLICATION,
+            sources: [
+              binding(files({ paths: [one], chunkBytes: 100 })),
+              binding(files({ paths: [two], chunkBytes: 100 }), 'refunds', other),
+            ],
+            deadLetterSchemaId: 3,
+            finite: true,
+            backoffMs: 1,
+            transaction: { maxRecords: 3 },
+          })
+          await sources.run(new AbortController().signal)
+          const isValid = (minute: number | null): boolean => minute !== null
+          assert.equal((await readTopic(log)).records.length, minutes.filter(isValid).length)
+          assert.equal((await readTopic(log, other)).records.length, otherMinutes.filter(isValid).length)
+          await log.close()
+        },
+      ),
+      { numRuns: testScale.propertyRuns },
+    )
+  })
+
+  it('fills the next transaction, and no other, while a slow log takes the one before', async () => {
+    const log = await newLog()
+    const minutes = Array.from({ length: 200 }, (_, id) => id)
+    const path = await scratch.file('slow.ndjson', content(minutes))
+    const slow = new FaultyLog(log, null, 5)
+    await run({
+      log: slow,
+      input: files({ paths: [path], chunkBytes: 1000 }),
+      transaction: { maxRecords: 1 },
+    })
+    assertAsModel(await readTopic(log), minutes)
   })
 
   it('carries the same watermarks with 1, 4 and 8 partitions and any transaction size', async () => {
@@ -386,8 +437,4 @@ async function ends(log: Log): Promise<unknown> {
     Array.from({ length: topic!.partitions }, (_, partition) => ({ topic: topic!.name, partition })),
   )
   return log.admin.offsets(places)
-}
-
-async function until(holds: () => Promise<boolean>): Promise<void> {
-  while (!(await holds())) await new Promise((resolve) => setTimeout(resolve, 2))
 }

@@ -52,8 +52,29 @@ export interface RunOptions extends Partial<Omit<SourcesOptions, 'log' | 'source
   readonly notices?: SourceNotice[]
 }
 
+const started = new Set<AbortController>()
+
+/** Ends the live runs that a failed test has left behind, so that they do not hold up the others. */
+export function stopRuns(): void {
+  for (const run of started) run.abort()
+  started.clear()
+}
+
+const PATIENCE_MS = 20_000
+
+/** Resolves once it holds; looks again and again, since what is waited for happens in the log. */
+export async function until(holds: () => Promise<boolean>): Promise<void> {
+  const deadlineMs = Date.now() + PATIENCE_MS
+  while (!(await holds())) {
+    if (Date.now() > deadlineMs) throw new Error(`still not so after ${PATIENCE_MS} ms`)
+    await new Promise((resolve) => setTimeout(resolve, 2))
+  }
+}
+
 /** One run of a single source, finite unless told otherwise. */
 export async function run({ log, input, signal, notices, ...options }: RunOptions): Promise<SourcesSummary> {
+  const abandoned = new AbortController()
+  started.add(abandoned)
   const sources = await openSources({
     log,
     application: APPLICATION,
@@ -64,7 +85,7 @@ export async function run({ log, input, signal, notices, ...options }: RunOption
     notice: (notice) => notices?.push(notice),
     ...options,
   })
-  return sources.run(signal ?? new AbortController().signal)
+  return sources.run(signal === undefined ? abandoned.signal : AbortSignal.any([signal, abandoned.signal]))
 }
 
 /** A data record as it was read back from the log. */

@@ -28,7 +28,11 @@ describe('the command on an old Node', () => {
 function onNode(version: string): { status: number | null; stdout: string; stderr: string } {
   const disguise = `const versions = { ...process.versions, node: '${version}' }
     Object.defineProperty(process, 'versions', { value: versions })`
-  return spawnSync(process.execPath, ['--import', `data:text/javascript,${disguise}`, BIN, '--version'], {
-    encoding: 'utf8',
-  })
+  return spawnSync(
+    process.execPath,
+    ['--import', `data:text/javascript,${encodeURIComponent(disguise)}`, BIN, '--version'],
+    {
+      encoding: 'utf8',
+    },
+  )
 }

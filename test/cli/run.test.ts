@@ -122,13 +122,14 @@ describe('millrace run', () => {
     const exited = once(child, 'exit') as Promise<[number | null]>
     let stderr = ''
     child.stderr.on('data', (text: Buffer) => (stderr += text.toString()))
-    const lines = createInterface({ input: child.stdout })
-    await once(lines, 'line')
+    // The first line tells what it is bound to; the first of the progress comes after five seconds, when rows
+    // have been written.
+    const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
+    assert.equal((await lines.next()).done, false, stderr)
     const refused = await run()
     assert.equal(refused.exitCode, 1)
     assert.match(refused.stderr, new RegExp(`^error DATA_DIR_IN_USE: .* in use by process ${child.pid}\\b`))
-    // The first progress line comes after five seconds: by then rows have been written.
-    await once(lines, 'line')
+    assert.equal((await lines.next()).done, false, stderr)
     const [{ n }] = (await query('select count(*) n from ecommerce_orders.orders')) as [{ n: number }]
     assert.ok(n > 0)
     child.kill('SIGINT')

@@ -1,6 +1,7 @@
 import { adminTests, cleaningTests } from './log/cleaning.ts'
-import { groupTests, offsetTests, pollTests } from './log/groups.ts'
+import { groupTests, offsetTests } from './log/groups.ts'
 import { modelTests } from './log/model.ts'
+import { pollTests } from './log/polling.ts'
 import { recordTests } from './log/records.ts'
 import type { LogUnderTest } from './log/support.ts'
 import { fencingTests, transactionTests } from './log/transactions.ts'

@@ -7,7 +7,7 @@ import type { SourceNotice } from '../../../bridge/errors.ts'
 import { files } from '../../../bridge/files/files-input.ts'
 import { testScale } from '../../../config/test-scale.ts'
 import type { Log } from '../../../log/port.ts'
-import { newLog, orderLine, readDeadLetters, readTopic, run, Scratch } from '../support.ts'
+import { newLog, orderLine, readDeadLetters, readTopic, run, Scratch, stopRuns, until } from '../support.ts'
 
 function lines(from: number, to: number): string {
   return Array.from({ length: to - from }, (_, i) => `${orderLine(from + i, from + i)}\n`).join('')
@@ -31,6 +31,7 @@ describe('files: what is read of them, and from where', () => {
     log = await newLog()
   })
   afterEach(async () => {
+    stopRuns()
     await log.close()
     await scratch.remove()
   })
@@ -293,7 +294,3 @@ describe('files: what is read of them, and from where', () => {
     assert.throws(() => files({ paths: [], format: 'parquet' }), { message: /'parquet'\. There are: ndjson/ })
   })
 })
-
-async function until(holds: () => Promise<boolean>): Promise<void> {
-  while (!(await holds())) await new Promise((resolve) => setTimeout(resolve, 2))
-}

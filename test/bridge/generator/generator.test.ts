@@ -6,7 +6,17 @@ import { generator, writeGenerated } from '../../../bridge/generator/generator-i
 import { Random } from '../../../bridge/generator/random.ts'
 import { orderMaker } from '../../../pipelines/orders/generator.ts'
 import { FaultyLog } from '../faulty-log.ts'
-import { newLog, order, readDeadLetters, readTopic, run, START_MS, type Contents } from '../support.ts'
+import {
+  newLog,
+  order,
+  readDeadLetters,
+  readTopic,
+  run,
+  START_MS,
+  type Contents,
+  stopRuns,
+  until,
+} from '../support.ts'
 
 const MINUTE_MS = 60_000
 
@@ -36,6 +46,8 @@ function bySequence({ records }: Contents): string[] {
 }
 
 describe('generator: made-up records that can be made again', () => {
+  afterEach(stopRuns)
+
   it('makes record n of a seed the same, in whatever order it is asked', () => {
     const forwards = Array.from({ length: 500 }, (_, index) => records(7).textAt(index))
     const one = records(7)
@@ -221,8 +233,4 @@ function accepts(line: string): boolean {
 
 async function count(log: Parameters<typeof readTopic>[0]): Promise<number> {
   return (await readTopic(log)).records.length + (await readDeadLetters(log)).length
-}
-
-async function until(holds: () => Promise<boolean>): Promise<void> {
-  while (!(await holds())) await new Promise((resolve) => setTimeout(resolve, 2))
 }

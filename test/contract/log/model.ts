@@ -50,7 +50,7 @@ class Model {
 export function modelTests(use: () => LogUnderTest): void {
   it('shows exactly what is committed below the first undecided record, in order', async () => {
     await fc.assert(
-      fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {
+      fc.asyncProperty(fc.array(step, { maxLength: 40, size: 'max' }), async (steps) => {
         const { log } = use()
         const topic = await makeTopic(log, PARTITIONS)
         const ids = Array.from({ length: PRODUCERS }, () => fresh('id'))

@@ -72,9 +72,10 @@ export async function readAll(log: Log, topic: string, partition = 0, maxBytes =
   const [offsets] = await log.admin.offsets([{ topic, partition }])
   const reader = log.partitionReader({ topic, partition }, offsets!.start)
   const read: Read[] = []
-  while (reader.position < offsets!.stable) {
+  for (let empty = 0; reader.position < offsets!.stable;) {
     const batch = await reader.read(maxBytes)
     if (batch !== null) read.push(...recordsOf(batch))
+    else assert(++empty < 1_000, `the reader is stuck at ${reader.position}, below the last stable offset`)
   }
   await reader.close()
   return read

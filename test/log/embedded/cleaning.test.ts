@@ -12,7 +12,7 @@ import {
   type EmbeddedLog,
 } from '../../../log/embedded/embedded-log.ts'
 import { MemoryStorage } from '../../../log/embedded/memory-storage.ts'
-import { ManualClock, readAll } from './support.ts'
+import { ManualClock, readAll, TestStorage } from './support.ts'
 
 const DAY = 24 * 3_600_000
 
@@ -95,7 +95,8 @@ describe('retention', () => {
 describe('deleted records and topics', () => {
   it('give their space back, also when the process died before it was done', async () => {
     const storage = new MemoryStorage()
-    const log = await openLogOn(storage, {}, 0)
+    const running = new TestStorage(storage)
+    const log = await openLogOn(running, {}, 0)
     await log.admin.createTopics([
       { name: 'a', partitions: 1, cleanup: 'delete', retentionMs: -1 },
       { name: 'b', partitions: 1, cleanup: 'delete', retentionMs: -1 },
@@ -107,6 +108,7 @@ describe('deleted records and topics', () => {
     await log.admin.deleteRecords([{ topic: 'a', partition: 0, offset: 590 }])
     await log.admin.deleteTopic('b')
     // The cleaner has not had its turn; the next opening does it.
+    running.kill()
     const reopened = await openLogOn(storage, {}, 0)
     await reopened.cleaned()
     assert.equal(segmentCount(storage), 10)
@@ -119,7 +121,7 @@ describe('compaction', () => {
     const operation = fc.tuple(fc.nat(12), fc.option(fc.integer({ min: 1, max: 90 }), { freq: 5 }))
     await fc.assert(
       fc.asyncProperty(
-        fc.array(fc.array(operation, { minLength: 1, maxLength: 6 }), { maxLength: 60 }),
+        fc.array(fc.array(operation, { minLength: 1, maxLength: 6 }), { maxLength: 60, size: 'max' }),
         fc.integer({ min: 200, max: 3_000 }),
         async (sends, compactMinBytes) => {
           const storage = new MemoryStorage()
@@ -129,7 +131,8 @@ describe('compaction', () => {
             maxSegmentBytes: 700,
             tombstoneRetentionMs: DAY,
           }
-          let log = await openLogOn(storage, options, 0)
+          let running = new TestStorage(storage)
+          let log = await openLogOn(running, options, 0)
           await log.admin.createTopics([{ name: 't', partitions: 1, cleanup: 'compact', retentionMs: -1 }])
           const last = new Map<string, { offset: number; value: string | undefined }>()
           let offset = 0
@@ -141,7 +144,11 @@ describe('compaction', () => {
             await send(log, 't', entries)
             for (const [key, value] of entries) last.set(key, { offset: offset++, value: value ?? undefined })
             if (i % 7 === 6) await log.cleaned()
-            if (i % 20 === 19) log = await openLogOn(storage, options, 0)
+            if (i % 20 === 19) {
+              running.kill()
+              running = new TestStorage(storage)
+              log = await openLogOn(running, options, 0)
+            }
           }
           await log.cleaned()
           const read = await readAll(log, 't')

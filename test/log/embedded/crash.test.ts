@@ -80,7 +80,7 @@ describe('the embedded log, when the process dies at any write', () => {
       fc.asyncProperty(
         fc.integer({ min: 1, max: 150 }),
         fc.boolean(),
-        fc.array(fc.nat(KEYS - 1), { minLength: 1, maxLength: 40 }),
+        fc.array(fc.nat(KEYS - 1), { minLength: 1, maxLength: 40, size: 'max' }),
         async (crashAt, crashIsLate, keys) => {
           const inner = new MemoryStorage()
           const history = await live(new TestStorage(inner), crashAt, crashIsLate, keys)

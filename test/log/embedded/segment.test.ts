@@ -41,7 +41,7 @@ describe('segments', () => {
   it('give back what was sent, in as many as it takes, each no larger than asked', () => {
     fc.assert(
       fc.property(
-        fc.array(record, { maxLength: 40 }),
+        fc.array(record, { maxLength: 40, size: 'max' }),
         fc.integer({ min: 1, max: 400 }),
         (records, maxBytes) => {
           const segments = encodeSegments(build(records), AT, maxBytes)
@@ -98,7 +98,7 @@ describe('segments', () => {
   it('can be read from any offset, in parts of any size', () => {
     fc.assert(
       fc.property(
-        fc.array(record, { minLength: 1, maxLength: 40 }),
+        fc.array(record, { minLength: 1, maxLength: 40, size: 'max' }),
         fc.nat(39),
         fc.integer({ min: 1, max: 300 }),
         (records, skip, maxBytes) => {
@@ -121,28 +121,31 @@ describe('segments', () => {
 
   it('merge into one that keeps offsets and times', () => {
     fc.assert(
-      fc.property(fc.array(fc.tuple(record, fc.boolean()), { minLength: 1, maxLength: 40 }), (choices) => {
-        const kept = choices.map(([, keep], i) => keep || i === 0)
-        const segments = encodeSegments(build(choices.map(([r]) => r)), AT, 60)
-        const merger = new SegmentMerger(1)
-        let i = 0
-        segments.forEach((segment, s) => {
-          const ref = { ...segment.ref, timestampMs: 5 + s }
-          const batch = decodeSegment({ ref, value: segment.value }, 't', 0)
-          for (let r = 0; r < batch.count; r++, i++) if (kept[i]) merger.add(batch, r)
-        })
-        const merged = merger.finish()
-        assert.equal(merged.ref.byteLength, merged.value.length)
-        const batch = decodeSegment(merged, 't', 0)
-        assert.deepEqual(
-          entriesOf(batch),
-          expected(choices.map(([r]) => r)).filter((_, r) => kept[r]),
-        )
-        assert.equal(batch.timestampAt(0), 5)
-        assert.equal(batch.nextOffset, batch.offsetAt(batch.count - 1) + 1)
-        const again = cutBatch(batch, batch.offsetAt(batch.count - 1), 1)
-        assert.equal(again.timestampAt(0), batch.timestampAt(batch.count - 1))
-      }),
+      fc.property(
+        fc.array(fc.tuple(record, fc.boolean()), { minLength: 1, maxLength: 40, size: 'max' }),
+        (choices) => {
+          const kept = choices.map(([, keep], i) => keep || i === 0)
+          const segments = encodeSegments(build(choices.map(([r]) => r)), AT, 60)
+          const merger = new SegmentMerger(1)
+          let i = 0
+          segments.forEach((segment, s) => {
+            const ref = { ...segment.ref, timestampMs: 5 + s }
+            const batch = decodeSegment({ ref, value: segment.value }, 't', 0)
+            for (let r = 0; r < batch.count; r++, i++) if (kept[i]) merger.add(batch, r)
+          })
+          const merged = merger.finish()
+          assert.equal(merged.ref.byteLength, merged.value.length)
+          const batch = decodeSegment(merged, 't', 0)
+          assert.deepEqual(
+            entriesOf(batch),
+            expected(choices.map(([r]) => r)).filter((_, r) => kept[r]),
+          )
+          assert.equal(batch.timestampAt(0), 5)
+          assert.equal(batch.nextOffset, batch.offsetAt(batch.count - 1) + 1)
+          const again = cutBatch(batch, batch.offsetAt(batch.count - 1), 1)
+          assert.equal(again.timestampAt(0), batch.timestampAt(batch.count - 1))
+        },
+      ),
     )
   })
 })

@@ -65,6 +65,24 @@ describe('the embedded log, when its storage refuses a write', () => {
     )
   })
 
+  it('writes with the next write what an administrator asked for and was refused', async () => {
+    const storage = new TestStorage(new MemoryStorage())
+    const { log } = await openOn(storage)
+    for (const value of ['a', 'b', 'c']) await log.idempotentProducer().send([one(value)])
+    storage.onWrite = refuse
+    await assert.rejects(log.admin.deleteRecords([{ topic: 't', partition: 0, offset: 2 }]), {
+      code: 'STORAGE',
+    })
+    storage.onWrite = (_, apply) => apply()
+    const visible = (await readAll(log, 't')).map(({ value }) => value)
+    await log.transactionalProducer({ transactionalId: 'any' }).init()
+    const reopened = await openLogOn(storage.inner, {}, 0)
+    assert.deepEqual(
+      (await readAll(reopened, 't')).map(({ value }) => value),
+      visible,
+    )
+  })
+
   it('fails only the writes that do not fit, not those that were to share a sync with them', async () => {
     const storage = new TestStorage(new MemoryStorage())
     const { log, values } = await openOn(storage)
