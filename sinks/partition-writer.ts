@@ -92,7 +92,8 @@ export class PartitionWriter {
 
   /** How long until what is queued has waited enough; Infinity: nothing to wait for. */
   dueInMs(): number {
-    if (this.#working !== null || this.#queue.waitingRecords === 0) return Number.POSITIVE_INFINITY
+    const isBusy = this.#working !== null || this.#closing.signal.aborted
+    if (isBusy || this.#queue.waitingRecords === 0) return Number.POSITIVE_INFINITY
     if (this.#isDue()) return 0
     return this.#queue.waitingSinceMs + this.#host.limits.maxDelayMs - this.#host.clock.nowMs()
   }

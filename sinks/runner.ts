@@ -34,6 +34,8 @@ export class SinkRunner {
   /** By partition number. */
   readonly #partitions = new Map<number, PartitionWriter>()
   readonly #committed = new Map<number, number>()
+  /** Partitions with a transaction of dead letters of which it is not known whether it was committed. */
+  readonly #undecided = new Set<number>()
   #consumer: GroupConsumer | null = null
   #group: GroupMetadata | null = null
   /** Commits and dead letters' transactions, one after the other: a commit must not land behind a later one. */
@@ -186,7 +188,11 @@ export class SinkRunner {
       get inHurry() {
         return !runner().#waiters.isEmpty
       },
-      reopen: async ({ partition }) => (await this.#openPartitions([this.#named(partition)]))[0]!,
+      reopen: async ({ partition }) => {
+        const [opened] = await this.#openPartitions([this.#named(partition)])
+        this.#undecided.delete(partition)
+        return opened!
+      },
       deadLetter: (writer, records, next) => this.#deadLetter(writer, records, next),
       moved: (_writer, rows) => this.#moved(rows),
       waiting: (error, retryInMs) => this.#waiting(error, retryInMs),
@@ -229,6 +235,7 @@ export class SinkRunner {
     } finally {
       this.#partitions.clear()
       this.#committed.clear()
+      this.#undecided.clear()
       this.#group = null
     }
   }
@@ -251,7 +258,9 @@ export class SinkRunner {
       const group = this.#group
       if (group === null)
         throw new LogError('STALE_GENERATION', `${this.groupId} was revoked: poll to join again`)
+      this.#undecided.add(partition)
       await this.#deadLetters.write(topic, records, position, group)
+      this.#undecided.delete(partition)
       this.#committed.set(partition, next)
     })
     const { offset, reason } = records[0]!
@@ -263,8 +272,10 @@ export class SinkRunner {
   async #commit(): Promise<void> {
     this.#lastCommitMs = this.#clock.nowMs()
     await this.#exclusively(async () => {
+      // An older position must not be committed over one that such a transaction may have committed.
       const moved = [...this.#partitions.values()].filter(
-        ({ partition, position }) => this.#committed.get(partition) !== position,
+        ({ partition, position }) =>
+          this.#committed.get(partition) !== position && !this.#undecided.has(partition),
       )
       if (moved.length === 0 || this.#group === null) return
       const offsets = moved.map((writer) => commitOf(standing(writer)))

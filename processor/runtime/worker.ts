@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { channel } from 'node:diagnostics_channel'
+import { setImmediate } from 'node:timers/promises'
 import { LogError } from '../../log/errors.ts'
 import type { GroupConsumer, GroupMetadata, Log, TopicPartition, TransactionalProducer } from '../../log/port.ts'
 import { systemClock, type Clock } from '../../config/clock.ts'
@@ -138,7 +139,11 @@ export class Worker {
     const stop = (): void => this.#consumer.wakeup()
     signal.addEventListener('abort', stop)
     try {
-      while (!signal.aborted) await this.runOnce(this.#options.commitIntervalMs)
+      while (!signal.aborted) {
+        await this.runOnce(this.#options.commitIntervalMs)
+        // A poll that finds records at once awaits no event: let the commit under way, and others, go on.
+        await setImmediate()
+      }
     } finally {
       signal.removeEventListener('abort', stop)
     }
@@ -173,7 +178,9 @@ export class Worker {
 
   async #round(maxWaitMs: number): Promise<number> {
     const { clock, fetchBytes, commitBytes, commitRecords } = this.#options
-    const wait = this.#dueAtMs === null ? maxWaitMs : Math.max(0, Math.min(maxWaitMs, this.#dueAtMs - clock.nowMs()))
+    // While a commit is under way the next one cannot begin: its end wakes the poll.
+    const isWaiting = this.#dueAtMs === null || this.#commit !== null
+    const wait = isWaiting ? maxWaitMs : Math.max(0, Math.min(maxWaitMs, this.#dueAtMs! - clock.nowMs()))
     let processed = 0
     for (const batch of await this.#consumer.poll(fetchBytes, wait)) {
       const task = this.#taskOf(batch)
@@ -215,12 +222,14 @@ export class Worker {
       (error: unknown) => {
         this.#commitError = error
         this.#commit = null
+        this.#consumer.wakeup()
       },
     )
   }
 
   #committed(frozen: readonly { task: Task; position: number }[]): Promise<void> {
     this.#commit = null
+    if (this.#dueAtMs !== null) this.#consumer.wakeup()
     this.#fencedInARow = 0
     this.#backoffMs = 0
     if (this.#waiting) this.#report('The log and the state answer again; going on.')

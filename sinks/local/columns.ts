@@ -16,7 +16,7 @@ import type { RefusedRow, RowBatch } from '../port.ts'
 import type { Layout } from './table.ts'
 
 /** DuckDB's: a chunk has no more rows. */
-export const CHUNK_ROWS = 2_048
+const CHUNK_ROWS = 2_048
 
 /** Shorter texts stand in the vector itself (`duckdb_string_t`), longer ones beside it. */
 const INLINE_BYTES = 12

@@ -403,7 +403,7 @@ describe('whatever comes, a sink', () => {
             id++
           }
           let faults = 12
-          const fate = (): string => (faults > 0 ? fates.next().value : 'ok')
+          const fate = (): string => (faults > 0 ? (fates.next().value as string) : 'ok')
           const fail = (kind: string): Promise<void> => {
             if (kind === 'ok') return Promise.resolve()
             faults--

@@ -10,7 +10,7 @@ import { HEADER_BYTES, writeHeader } from '../../schemas/wire.ts'
 import type { Sink } from '../../sinks/port.ts'
 import { SinkRunner, type SinkEvent, type SinkRunnerOptions } from '../../sinks/runner.ts'
 
-export const APPLICATION = 'shop'
+const APPLICATION = 'shop'
 export const TOPIC = 'shop.things'
 export const DEAD_LETTERS = 'shop.dead-letters'
 
