@@ -11,7 +11,10 @@ import { parseArgs } from 'node:util'
 import type { Measurement } from './measure.ts'
 
 const { values } = parseArgs({
-  options: { events: { type: 'string', default: '2000000' }, memory: { type: 'string', default: '1000000,4000000' } },
+  options: {
+    events: { type: 'string', default: '2000000' },
+    memory: { type: 'string', default: '1000000,4000000' },
+  },
 })
 const events = Number(values.events)
 const directory = mkdtempSync(join(tmpdir(), 'millrace-bench-'))
@@ -21,12 +24,16 @@ const plain = new URL('./plain-orders.ts', import.meta.url).pathname
 
 function run(args: readonly string[], measured: boolean): Measurement | null {
   const file = join(directory, 'measurement.json')
-  const { status, stderr } = spawnSync(process.execPath, [...(measured ? ['--import', preload] : []), ...args], {
-    encoding: 'utf8',
-    stdio: ['ignore', 'ignore', 'pipe'],
-    env: { ...process.env, MEASURE_FILE: file, KAFKA_BROKERS: '' },
-    maxBuffer: 64 * 1024 * 1024,
-  })
+  const { status, stderr } = spawnSync(
+    process.execPath,
+    [...(measured ? ['--import', preload] : []), ...args],
+    {
+      encoding: 'utf8',
+      stdio: ['ignore', 'ignore', 'pipe'],
+      env: { ...process.env, MEASURE_FILE: file, KAFKA_BROKERS: '' },
+      maxBuffer: 64 * 1024 * 1024,
+    },
+  )
   if (status !== 0) throw new Error(`${args.join(' ')} failed:\n${stderr}`)
   return measured ? (JSON.parse(readFileSync(file, 'utf8')) as Measurement) : null
 }
@@ -39,7 +46,17 @@ function generate(count: number): string {
 
 function millrace(input: string, name: string): Measurement {
   const dataDir = join(directory, name)
-  const args = ['run', 'orders', '--format', 'ndjson', '--input', input, '--data-dir', dataDir, '--exit-when-done']
+  const args = [
+    'run',
+    'orders',
+    '--format',
+    'ndjson',
+    '--input',
+    input,
+    '--data-dir',
+    dataDir,
+    '--exit-when-done',
+  ]
   const measurement = run([command, ...args], true)!
   rmSync(dataDir, { recursive: true })
   return measurement
@@ -62,14 +79,29 @@ function print(rows: readonly string[][]): void {
   for (const cells of rows) console.log(cells.map((cell, i) => cell.padStart(widths[i]!)).join('  '))
 }
 
-const HEADER = ['', 'events', 'events/s', 'CPU-s per million', 'peak anon MiB', 'file MiB', 'CPU ratio to plain']
+const HEADER = [
+  '',
+  'events',
+  'events/s',
+  'CPU-s per million',
+  'peak anon MiB',
+  'file MiB',
+  'CPU ratio to plain',
+]
 
 try {
   const input = generate(events)
   const reference = run([plain, input, join(directory, 'plain.duckdb')], true)!
-  const rows = [HEADER, row('plain Node', events, reference), row('millrace', events, millrace(input, 'speed'), reference)]
+  const rows = [
+    HEADER,
+    row('plain Node', events, reference),
+    row('millrace', events, millrace(input, 'speed'), reference),
+  ]
   rmSync(input)
-  for (const count of values.memory.split(',').map(Number).filter((n) => n > 0)) {
+  for (const count of values.memory
+    .split(',')
+    .map(Number)
+    .filter((n) => n > 0)) {
     const file = generate(count)
     rows.push(row('millrace', count, millrace(file, `memory-${count}`)))
     rmSync(file)

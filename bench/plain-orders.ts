@@ -20,6 +20,8 @@ interface Order {
   timestamp: string
 }
 
+const isText = (value: unknown): value is string => typeof value === 'string' && value !== ''
+
 const instance = await DuckDBInstance.create(output)
 const connection = await instance.connect()
 await connection.run('CREATE SCHEMA ecommerce_orders')
@@ -46,7 +48,7 @@ for await (const line of createInterface({ input: createReadStream(input) })) {
     continue
   }
   const amount = Number(order.amount)
-  if (!order.order_id || !order.customer_id || !Number.isFinite(amount)) {
+  if (!isText(order.order_id) || !isText(order.customer_id) || !Number.isFinite(amount)) {
     invalid++
     continue
   }

@@ -237,7 +237,8 @@ function readVarint(reader: { buffer: Buffer; position: number }): number {
   for (;;) {
     const byte = reader.buffer[reader.position++]!
     result |= (byte & 0x7f) << shift
-    if (byte < 0x80) break
+    // Also where damaged headers run past the buffer, which reads undefined.
+    if (!(byte >= 0x80)) break
     shift += 7
   }
   return (result >>> 1) ^ -(result & 1)

@@ -15,7 +15,8 @@ export interface Alert extends WindowCount {
 
 /** The alert that a window's count calls for, or none. */
 export function toAlert({ window_start, window_end, order_count }: WindowCount): Alert[] {
-  if (order_count > SPIKE_ABOVE_ORDERS) return [{ alert_type: 'SPIKE', window_start, window_end, order_count }]
+  if (order_count > SPIKE_ABOVE_ORDERS)
+    return [{ alert_type: 'SPIKE', window_start, window_end, order_count }]
   if (order_count < DROP_BELOW_ORDERS) return [{ alert_type: 'DROP', window_start, window_end, order_count }]
   return []
 }

@@ -70,7 +70,10 @@ export default definePipeline({
 
 /** What runs beside the pipeline and reads one of its topics, as a group of its own. */
 export const consumers = [
-  { topic: 'order-alerts', sink: (context: ConstructorParameters<typeof AlertLogger>[0]) => new AlertLogger(context) },
+  {
+    topic: 'order-alerts',
+    sink: (context: ConstructorParameters<typeof AlertLogger>[0]) => new AlertLogger(context),
+  },
 ]
 
 /** What each source's generator makes. */

@@ -1,8 +1,8 @@
 import type { Clock } from '../../config/clock.ts'
 import type { Assignment, Recovered, RowBatch, Sink } from '../../sinks/port.ts'
 import type { Logger } from '../../telemetry/log.ts'
-import { VALUE_END, VALUE_START, STRIDE } from '../../log/batch.ts'
-import { alert } from './contract.ts'
+import { decodeRows } from '../../sinks/rows.ts'
+import { alert, type OrderAlert } from './contract.ts'
 
 const HOUR_MS = 3_600_000
 
@@ -17,7 +17,6 @@ export class AlertLogger implements Sink {
   readonly maxWritesInFlight = 1
   readonly #log: Logger
   readonly #clock: Clock
-  readonly #view = alert.view()
 
   constructor(options: { log: Logger; clock: Clock }) {
     this.#log = options.log
@@ -32,15 +31,8 @@ export class AlertLogger implements Sink {
     return Promise.resolve(assigned.map(() => ({ position: null, note: null })))
   }
 
-  write({ spans }: RowBatch): Promise<null> {
-    for (const { records, indexes, count } of spans) {
-      for (let i = 0; i < count; i++) {
-        const row = indexes[i]! * STRIDE
-        const { positions, buffer } = records
-        this.#view.$wrap(buffer, positions[row + VALUE_START]! + 5, positions[row + VALUE_END]!)
-        this.#tell()
-      }
-    }
+  write(batch: RowBatch): Promise<null> {
+    for (const row of decodeRows(this.destination, alert, batch)) this.#tell(row)
     return Promise.resolve(null)
   }
 
@@ -48,8 +40,7 @@ export class AlertLogger implements Sink {
     return Promise.resolve()
   }
 
-  #tell(): void {
-    const { alert_type, window_start, window_end, order_count } = this.#view
+  #tell({ alert_type, window_start, window_end, order_count }: OrderAlert): void {
     const fields = {
       alert_type,
       window_start: new Date(window_start).toISOString(),

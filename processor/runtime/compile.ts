@@ -98,7 +98,9 @@ class Compiler {
     const { graph } = this.#dependencies.plan.pipeline
     const children = graph
       .childrenOf(node)
-      .filter((child) => child.kind !== 'late' && (this.#sub.nodes.includes(child) || child.kind === 'repartition'))
+      .filter(
+        (child) => child.kind !== 'late' && (this.#sub.nodes.includes(child) || child.kind === 'repartition'),
+      )
     return fanOut(children.map((child) => this.#operator(child, time)))
   }
 
@@ -166,7 +168,12 @@ class Compiler {
       this.#boundaries.push({ ...target, time: passed })
       operator = new PartialWindowOperator(node, dependencies, this.#lateOf(node, time), target)
     } else if (node.kind === 'window') {
-      operator = new SingleWindowOperator(node, dependencies, this.#lateOf(node, time), this.#downstream(node, passed))
+      operator = new SingleWindowOperator(
+        node,
+        dependencies,
+        this.#lateOf(node, time),
+        this.#downstream(node, passed),
+      )
     } else {
       operator = new FinalWindowOperator(node, dependencies, this.#downstream(node, passed))
     }
@@ -269,6 +276,7 @@ function partialReader(): RootReader {
 function valueRange(batch: RecordBatch, index: number, node: string): { start: number; end: number } {
   const row = index * STRIDE
   const end = batch.positions[row + VALUE_END]!
-  if (end < 0) throw new RecordError(node, new Error('a record without a value (tombstone) is not allowed here'))
+  if (end < 0)
+    throw new RecordError(node, new Error('a record without a value (tombstone) is not allowed here'))
   return { start: batch.positions[row + VALUE_START]!, end }
 }

@@ -26,7 +26,11 @@ export function readEnvelope(buffer: Buffer, start: number, context: RecordConte
 /** A partial result: the upstream task's partition, the window's start, then its accumulators. */
 export const PARTIAL_HEADER_BYTES = 12
 
-export function writePartialHeader(writer: ByteWriter, upstreamPartition: number, windowStartMs: number): void {
+export function writePartialHeader(
+  writer: ByteWriter,
+  upstreamPartition: number,
+  windowStartMs: number,
+): void {
   writer.ensure(PARTIAL_HEADER_BYTES)
   const position = writer.buffer.writeUInt32LE(upstreamPartition, writer.position)
   writer.position = writer.buffer.writeDoubleLE(windowStartMs, position)

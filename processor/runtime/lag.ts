@@ -14,5 +14,8 @@ export async function processingLag(log: Log, plan: Plan): Promise<number> {
   // Offsets first: what is written meanwhile counts as lag next time, not as progress now.
   const ranges = await log.admin.offsets(partitions)
   const committed = await log.admin.groupOffsets(processGroupId(plan.application), partitions)
-  return ranges.reduce((lag, { start, stable }, i) => lag + Math.max(0, stable - (committed[i]?.offset ?? start)), 0)
+  return ranges.reduce(
+    (lag, { start, stable }, i) => lag + Math.max(0, stable - (committed[i]?.offset ?? start)),
+    0,
+  )
 }

@@ -1,8 +1,20 @@
 import { BatchBuilder, type RecordBatch } from '../../log/batch.ts'
-import type { GroupConsumer, GroupMetadata, Log, OffsetAndMetadata, TransactionalProducer } from '../../log/port.ts'
+import type {
+  GroupConsumer,
+  GroupMetadata,
+  Log,
+  OffsetAndMetadata,
+  TransactionalProducer,
+} from '../../log/port.ts'
 import type { Clock } from '../../config/clock.ts'
 import { segmentOf, storeOf } from '../state/keys.ts'
-import { sameLog, type Checkpoint, type StateBackend, type StateOwner, type TaskState } from '../state/port.ts'
+import {
+  sameLog,
+  type Checkpoint,
+  type StateBackend,
+  type StateOwner,
+  type TaskState,
+} from '../state/port.ts'
 import type { Plan, SubTopology } from '../topology/plan.ts'
 import { taskId } from '../topology/plan.ts'
 import { ProcessorError } from './errors.ts'

@@ -86,7 +86,8 @@ export class OpenSegments {
 
   restore(segments: TaskRecord['segments']): void {
     for (const [store, firsts] of Object.entries(segments)) {
-      for (const [segment, offset] of Object.entries(firsts)) this.note(Number(store), Number(segment), offset)
+      for (const [segment, offset] of Object.entries(firsts))
+        this.note(Number(store), Number(segment), offset)
     }
   }
 }

@@ -153,11 +153,22 @@ export class Task {
     this.#moved = false
     const dropped = this.#droppedPrefixes
     this.#droppedPrefixes = []
-    return new FrozenTask(this, this.position, this.#changelog, this.#records, dropped, this.#checkpoint, this.#state, {
-      time: this.#time.snapshot(),
-      windows: Object.fromEntries(this.#compiled.windows.map((operator) => [operator.name, operator.progress()])),
-      counters: this.counters.snapshot(),
-    })
+    return new FrozenTask(
+      this,
+      this.position,
+      this.#changelog,
+      this.#records,
+      dropped,
+      this.#checkpoint,
+      this.#state,
+      {
+        time: this.#time.snapshot(),
+        windows: Object.fromEntries(
+          this.#compiled.windows.map((operator) => [operator.name, operator.progress()]),
+        ),
+        counters: this.counters.snapshot(),
+      },
+    )
   }
 
   /** What the task promises downstream, by boundary topic. Valid right after `freeze`. */
@@ -176,7 +187,8 @@ export class Task {
 
   /** @internal Commit step 2: the segments that begin with the changelog batch sent at `baseOffset`. */
   noteSegments(baseOffset: number): OpenSegments {
-    for (const { store, segmentMs, row } of this.#touched) this.#segments.note(store, segmentMs, baseOffset + row)
+    for (const { store, segmentMs, row } of this.#touched)
+      this.#segments.note(store, segmentMs, baseOffset + row)
     this.#touched = []
     return this.#segments
   }
@@ -218,7 +230,9 @@ export class Task {
     for (const { store } of this.#stores()) store.dispose()
   }
 
-  #stores(): { store: CompiledTask['dedupes'][number]['store'] | CompiledTask['windows'][number]['store'] }[] {
+  #stores(): {
+    store: CompiledTask['dedupes'][number]['store'] | CompiledTask['windows'][number]['store']
+  }[] {
     return [...this.#compiled.dedupes, ...this.#compiled.windows]
   }
 

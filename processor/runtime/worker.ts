@@ -2,7 +2,13 @@ import { randomBytes } from 'node:crypto'
 import { channel } from 'node:diagnostics_channel'
 import { setImmediate } from 'node:timers/promises'
 import { LogError } from '../../log/errors.ts'
-import type { GroupConsumer, GroupMetadata, Log, TopicPartition, TransactionalProducer } from '../../log/port.ts'
+import type {
+  GroupConsumer,
+  GroupMetadata,
+  Log,
+  TopicPartition,
+  TransactionalProducer,
+} from '../../log/port.ts'
 import { systemClock, type Clock } from '../../config/clock.ts'
 import { CacheBudget } from '../state/cache-budget.ts'
 import { StateError, type StateBackend } from '../state/port.ts'
@@ -242,7 +248,8 @@ export class Worker {
     const before: (TopicPartition & { offset: number })[] = []
     for (const { task, position } of frozen) {
       const windows = task.takeDeletableWindows()
-      if (windows !== null) before.push({ topic: task.sub.windowsTopic, partition: task.partition, offset: windows })
+      if (windows !== null)
+        before.push({ topic: task.sub.windowsTopic, partition: task.partition, offset: windows })
       if (task.sub.upstream !== null) {
         before.push({ topic: task.sub.inputTopic, partition: task.partition, offset: position })
       }
@@ -303,7 +310,8 @@ export class Worker {
       group: this.#group!,
       clock,
       onStep: this.#onStep,
-      onRestored: (task, records) => this.#report(`${task}: restored ${records} changelog records into its state`),
+      onRestored: (task, records) =>
+        this.#report(`${task}: restored ${records} changelog records into its state`),
     })
     const hash = topologyHash(this.plan)
     for (const { sub, partition, start, first } of opened) {

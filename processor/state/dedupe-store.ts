@@ -55,7 +55,11 @@ export class DedupeStore {
   /** Asks for an id before the batch is processed; `prefetch` then reads all that are missing at once. */
   want(id: string, ingestionMs: number): void {
     const last = this.#segmentStart(ingestionMs + this.#horizonMs)
-    for (let start = this.#segmentStart(ingestionMs - this.#horizonMs); start <= last; start += this.#segmentMs) {
+    for (
+      let start = this.#segmentStart(ingestionMs - this.#horizonMs);
+      start <= last;
+      start += this.#segmentMs
+    ) {
       const segment = this.#segments.get(start)
       if (segment === undefined || segment.complete || segment.ids.has(id)) continue
       this.#wanted.push({ segment, id })
@@ -81,7 +85,11 @@ export class DedupeStore {
   /** True, and the id is kept, when no copy was taken in within the horizon of this one. */
   admit(id: string, ingestionMs: number): boolean {
     const last = this.#segmentStart(ingestionMs + this.#horizonMs)
-    for (let start = this.#segmentStart(ingestionMs - this.#horizonMs); start <= last; start += this.#segmentMs) {
+    for (
+      let start = this.#segmentStart(ingestionMs - this.#horizonMs);
+      start <= last;
+      start += this.#segmentMs
+    ) {
       const segment = this.#segments.get(start)
       if (segment === undefined) continue
       const kept =

@@ -75,7 +75,9 @@ export class WindowStore {
     if (wanted.length === 0) return null
     this.#wanted = []
     this.#budget.misses += wanted.length
-    const keys = wanted.map(({ window, key }) => windowKey(this.id, this.#segmentOf(window.startMs), window.startMs, key))
+    const keys = wanted.map(({ window, key }) =>
+      windowKey(this.id, this.#segmentOf(window.startMs), window.startMs, key),
+    )
     return state.readMany(keys).then((values) => {
       for (let i = 0; i < values.length; i++) {
         const { window, key } = wanted[i]!

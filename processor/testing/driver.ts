@@ -26,7 +26,10 @@ export interface DriverOptions {
   /** Where virtual time begins, epoch ms. Default 2026-01-01T00:00:00Z. */
   readonly startMs?: number
   /** The worker's bounds, for tests that split batches or starve its cache. */
-  readonly worker?: Pick<WorkerOptions, 'commitBytes' | 'commitRecords' | 'fetchBytes' | 'cacheBytes' | 'commitIntervalMs'>
+  readonly worker?: Pick<
+    WorkerOptions,
+    'commitBytes' | 'commitRecords' | 'fetchBytes' | 'cacheBytes' | 'commitIntervalMs'
+  >
 }
 
 /** A clock that stands still until it is moved. */
@@ -99,7 +102,10 @@ export class PipelineDriver {
     const clock = new ManualClock(options.startMs ?? Date.UTC(2026, 0, 1))
     const plan = planPipeline(pipeline, { partitions: options.partitions ?? 4 })
     const log = await createMemoryLog({ clock })
-    const registry = new EmbeddedRegistry({ load: () => Promise.resolve([]), append: () => Promise.resolve() })
+    const registry = new EmbeddedRegistry({
+      load: () => Promise.resolve([]),
+      append: () => Promise.resolve(),
+    })
     return new PipelineDriver(plan, log, clock, await setUp(log, registry, plan), options)
   }
 
@@ -146,7 +152,8 @@ export class PipelineDriver {
     if (this.#epochE === -Infinity) return
     for (const source of this.#sources.keys()) {
       const builders = this.#builders(source)
-      for (const builder of builders) builder.append(null, encodeMark({ kind: 'end', e: this.#epochE }), MARK_HEADERS)
+      for (const builder of builders)
+        builder.append(null, encodeMark({ kind: 'end', e: this.#epochE }), MARK_HEADERS)
       await this.#write(builders)
     }
   }

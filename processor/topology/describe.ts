@@ -26,8 +26,10 @@ export function describeMermaid(plan: Plan): string {
   for (const sub of plan.subTopologies) {
     for (const node of sub.nodes) {
       if ('input' in node) lines.push(`  ${ids.get(node.input)} ${arrow(node, sub)} ${ids.get(node)}`)
-      if (node.kind === 'source') lines.push(`  t${ids.get(node)}([${quoted(sub.inputTopic)}]) --> ${ids.get(node)}`)
-      if (node.kind === 'sink') lines.push(`  ${ids.get(node)} --> t${ids.get(node)}([${quoted(plan.topicOf(node))}])`)
+      if (node.kind === 'source')
+        lines.push(`  t${ids.get(node)}([${quoted(sub.inputTopic)}]) --> ${ids.get(node)}`)
+      if (node.kind === 'sink')
+        lines.push(`  ${ids.get(node)} --> t${ids.get(node)}([${quoted(plan.topicOf(node))}])`)
     }
   }
   return `${lines.join('\n')}\n`

@@ -14,14 +14,18 @@ export function describeTopology(plan: Plan): TopologyDescription {
   const nodes: Record<string, Record<string, string>> = {}
   for (const node of plan.pipeline.graph.nodes) {
     const options = optionsOf(node)
-    if (options !== null) nodes[node.name] = { kind: node.kind, ...options, 'sub-topology': subOf(plan, node) }
+    if (options !== null)
+      nodes[node.name] = { kind: node.kind, ...options, 'sub-topology': subOf(plan, node) }
   }
   return { application: plan.application, partitions: plan.partitions, nodes }
 }
 
 /** Equal for topologies that may share state. */
 export function topologyHash(plan: Plan): string {
-  return createHash('sha256').update(JSON.stringify(describeTopology(plan))).digest('hex').slice(0, 16)
+  return createHash('sha256')
+    .update(JSON.stringify(describeTopology(plan)))
+    .digest('hex')
+    .slice(0, 16)
 }
 
 /**
@@ -41,7 +45,9 @@ export function checkCompatible(written: TopologyDescription, current: TopologyD
     }
     for (const option of new Set([...Object.keys(before), ...Object.keys(after)])) {
       if (before[option] === after[option]) continue
-      differences.push(`'${name}' ${option}: ${before[option] ?? 'none'} when it was written, ${after[option] ?? 'none'} now`)
+      differences.push(
+        `'${name}' ${option}: ${before[option] ?? 'none'} when it was written, ${after[option] ?? 'none'} now`,
+      )
     }
   }
   if (differences.length === 0) return

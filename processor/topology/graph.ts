@@ -106,7 +106,11 @@ export interface SinkNode extends NodeBase {
   readonly input: Node
   readonly destination:
     | { readonly kind: 'table'; readonly name: string; readonly options: TableOptions<never> }
-    | { readonly kind: 'topic'; readonly name: string; readonly descriptions: Readonly<Record<string, string>> }
+    | {
+        readonly kind: 'topic'
+        readonly name: string
+        readonly descriptions: Readonly<Record<string, string>>
+      }
   readonly schema: AnySchema
 }
 

@@ -57,7 +57,10 @@ export function definePipeline<const S extends Record<string, Source<any>>>(
 ): Pipeline {
   const { name } = definition
   if (!NAME.test(name)) {
-    throw new TopologyError('BAD_OPTION', `pipeline name '${name}': use lower-case letters, digits, '-' and '_'.`)
+    throw new TopologyError(
+      'BAD_OPTION',
+      `pipeline name '${name}': use lower-case letters, digits, '-' and '_'.`,
+    )
   }
   const graph = new Graph()
   const streams: Record<string, Stream<unknown>> = {}
@@ -77,7 +80,11 @@ export function definePipeline<const S extends Record<string, Source<any>>>(
 }
 
 /** A source with its own dedupe, which is named after it (design §4, Identity). */
-function addSource(graph: Graph, name: string, { topic: topicName, contract, options }: Source<any>): Stream<unknown> {
+function addSource(
+  graph: Graph,
+  name: string,
+  { topic: topicName, contract, options }: Source<any>,
+): Stream<unknown> {
   let node: Node = graph.add({ kind: 'source', name, topic: topicName, contract, schema: contract.schema })
   const dedupe = {
     kind: 'dedupe',

@@ -71,7 +71,10 @@ const FOREVER = -1
 const MOST_OPEN_SEGMENTS = 64
 
 /** @throws TopologyError when two stores cannot be told apart */
-export function planPipeline(pipeline: Pipeline, options: { partitions: number; application?: string }): Plan {
+export function planPipeline(
+  pipeline: Pipeline,
+  options: { partitions: number; application?: string },
+): Plan {
   const application = options.application ?? pipeline.name
   const { partitions } = options
   const nodes = pipeline.graph.nodes
@@ -102,7 +105,9 @@ export function planPipeline(pipeline: Pipeline, options: { partitions: number; 
       windowsTopic: `${application}.${root.name}-windows`,
     })
   }
-  const sinks = nodes.filter((node) => node.kind === 'sink').map((node) => sinkSpec(node, topicOf(node), pipeline))
+  const sinks = nodes
+    .filter((node) => node.kind === 'sink')
+    .map((node) => sinkSpec(node, topicOf(node), pipeline))
   const deadLetterTopic = `${application}.dead-letters`
   return {
     application,
@@ -115,7 +120,10 @@ export function planPipeline(pipeline: Pipeline, options: { partitions: number; 
     subjects: [
       ...nodes
         .filter((node) => node.kind === 'source')
-        .map((node) => ({ subject: `${topicOf(node)}-value`, schema: node.contract.sourceSchema as AnySchema })),
+        .map((node) => ({
+          subject: `${topicOf(node)}-value`,
+          schema: node.contract.sourceSchema as AnySchema,
+        })),
       ...sinks.map(({ topic, node }) => ({ subject: `${topic}-value`, schema: node.schema })),
       { subject: `${deadLetterTopic}-value`, schema: deadLetterSchema as AnySchema },
     ],
@@ -190,7 +198,12 @@ function topicsOf(
   const topics: TopicSpec[] = []
   for (const sub of subTopologies) {
     topics.push({ name: sub.inputTopic, partitions: sub.partitions, cleanup: 'delete', retentionMs: FOREVER })
-    topics.push({ name: sub.changelogTopic, partitions: sub.partitions, cleanup: 'compact', retentionMs: FOREVER })
+    topics.push({
+      name: sub.changelogTopic,
+      partitions: sub.partitions,
+      cleanup: 'compact',
+      retentionMs: FOREVER,
+    })
     topics.push({
       name: sub.windowsTopic,
       partitions: sub.partitions,
@@ -198,7 +211,8 @@ function topicsOf(
       retentionMs: FOREVER,
     })
   }
-  for (const { topic } of sinks) topics.push({ name: topic, partitions, cleanup: 'delete', retentionMs: FOREVER })
+  for (const { topic } of sinks)
+    topics.push({ name: topic, partitions, cleanup: 'delete', retentionMs: FOREVER })
   topics.push({ name: deadLetterTopic, partitions, cleanup: 'delete', retentionMs: FOREVER })
   return topics
 }

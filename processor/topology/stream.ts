@@ -40,7 +40,13 @@ export class Stream<T> {
 
   /** Each value becomes another. Give `as` where the result leaves its task (a table, a topic, a repartition). */
   map<R>(fn: (value: T) => R, options: { as?: Schema<R> } = {}): Stream<R> {
-    return this.#derive({ kind: 'map', name: this.graph.autoName('map'), input: this.node, fn, schema: options.as ?? null })
+    return this.#derive({
+      kind: 'map',
+      name: this.graph.autoName('map'),
+      input: this.node,
+      fn,
+      schema: options.as ?? null,
+    })
   }
 
   /** Each value becomes none, one or several. `as` as for `map`. */
@@ -109,7 +115,9 @@ export class Stream<T> {
   }
 
   /** Groups by the values of columns; equal groups meet in one task. */
-  groupBy<const C extends readonly [ColumnOf<T>, ...ColumnOf<T>[]]>(...columns: C): GroupedStream<T, C[number]> {
+  groupBy<const C extends readonly [ColumnOf<T>, ...ColumnOf<T>[]]>(
+    ...columns: C
+  ): GroupedStream<T, C[number]> {
     return new GroupedStream<T, C[number]>(this.graph, this, this.node, columns)
   }
 
@@ -118,8 +126,18 @@ export class Stream<T> {
     const schema =
       this.node.schema === null
         ? null
-        : (extend(this.node.schema, { [column]: timestamp() }, `${this.node.schema.name}_${column}`) as AnySchema)
-    return this.#derive({ kind: 'stamp', name: this.graph.autoName('stamp'), input: this.node, column, schema })
+        : (extend(
+            this.node.schema,
+            { [column]: timestamp() },
+            `${this.node.schema.name}_${column}`,
+          ) as AnySchema)
+    return this.#derive({
+      kind: 'stamp',
+      name: this.graph.autoName('stamp'),
+      input: this.node,
+      column,
+      schema,
+    })
   }
 
   /** All records in one group: aggregated in two stages, so that it scales with the partitions. */
@@ -180,7 +198,10 @@ export class GroupedStream<T, K extends ColumnOf<T>> {
         'emptyWindows is for aggregates over all records: with groups nobody knows which ones would be empty.',
       )
     }
-    return new WindowedStream<T, K>(this.#graph, this.#node, windows, { stream: this.#stream, columns: this.#columns })
+    return new WindowedStream<T, K>(this.#graph, this.#node, windows, {
+      stream: this.#stream,
+      columns: this.#columns,
+    })
   }
 }
 
@@ -220,7 +241,12 @@ export class WindowedStream<T, K extends ColumnOf<T>> {
     const schema = makeSchema(pascalCase(name), fields) as AnySchema
     const common = { windows: this.#windows, aggregates, keyColumns, schema }
     if (this.#group === null) {
-      const partial = this.#graph.add({ kind: 'window-partial', name: `${name}-partial`, input: this.#node, ...common })
+      const partial = this.#graph.add({
+        kind: 'window-partial',
+        name: `${name}-partial`,
+        input: this.#node,
+        ...common,
+      })
       const final = this.#graph.add({ kind: 'window-final', name, input: partial, ...common })
       return new AggregatedStream(this.#graph, final, partial, inputSchema)
     }
@@ -263,7 +289,10 @@ function nodeOf(stream: Stream<any>): Node {
 function fieldOf(schema: AnySchema, column: string, place: string): Field<any> {
   const field = schema.fields.find((candidate) => candidate.name === column)
   if (field === undefined) {
-    throw new TopologyError('BAD_OPTION', `'${place}' groups by '${column}', which ${schema.name} does not have.`)
+    throw new TopologyError(
+      'BAD_OPTION',
+      `'${place}' groups by '${column}', which ${schema.name} does not have.`,
+    )
   }
   return field as unknown as Field<any>
 }

@@ -23,7 +23,11 @@ function order(minute: number, fields: Partial<GivenOrder> = {}): GivenOrder {
 
 async function windowsOf(driver: PipelineDriver): Promise<WindowRow[]> {
   const rows = (await driver.rows('ecommerce_orders.hourly_metrics')) as unknown as WindowRow[]
-  return rows.map(({ window_start, order_count, total_revenue }) => ({ window_start, order_count, total_revenue }))
+  return rows.map(({ window_start, order_count, total_revenue }) => ({
+    window_start,
+    order_count,
+    total_revenue,
+  }))
 }
 
 async function lateOf(driver: PipelineDriver): Promise<string[]> {
@@ -63,7 +67,10 @@ describe('orders, under virtual time', () => {
 
   it('calls more than 1000 orders in five minutes a SPIKE', async () => {
     await start()
-    await driver.send('orders', Array.from({ length: 1_001 }, () => order(1)))
+    await driver.send(
+      'orders',
+      Array.from({ length: 1_001 }, () => order(1)),
+    )
     await driver.end()
     await driver.settle()
     const alerts = await driver.rows('order-alerts')
@@ -213,7 +220,10 @@ describe('orders, under virtual time', () => {
             const flat: GivenOrder[] = []
             for (const part of run) {
               const values = part.map(({ share, amount, copyOf }) => {
-                const value = copyOf !== null && flat[copyOf] ? flat[copyOf] : order(Math.round(share * spanMinutes), { amount })
+                const value =
+                  copyOf !== null && flat[copyOf]
+                    ? flat[copyOf]
+                    : order(Math.round(share * spanMinutes), { amount })
                 flat.push(value)
                 return value
               })

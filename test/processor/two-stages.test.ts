@@ -33,7 +33,10 @@ function pipelineOf({ sizeMs, graceMs, disorderMs }: Timing): ReturnType<typeof 
 describe('a keyless window in two stages', () => {
   it('has no late partial, whatever the graces and however far the processes lag behind each other', async function () {
     this.timeout(300_000)
-    const event = fc.record({ atMs: fc.integer({ min: 0, max: 200_000 }), amount: fc.double({ noNaN: true, min: -1e9, max: 1e9 }) })
+    const event = fc.record({
+      atMs: fc.integer({ min: 0, max: 200_000 }),
+      amount: fc.double({ noNaN: true, min: -1e9, max: 1e9 }),
+    })
     await fc.assert(
       fc.asyncProperty(
         fc.record({
@@ -77,7 +80,11 @@ describe('a keyless window in two stages', () => {
           const expected = modelOf([given], { ...timing, sizeMs })
           const rows = (await driver.rows('d.totals')) as unknown as WindowRow[]
           assert.deepEqual(
-            rows.map(({ window_start, order_count, total_revenue }) => ({ window_start, order_count, total_revenue })),
+            rows.map(({ window_start, order_count, total_revenue }) => ({
+              window_start,
+              order_count,
+              total_revenue,
+            })),
             expected.windows,
           )
           const late = (await driver.rows('totals-late')) as unknown as (GivenOrder & { late_mark: string })[]

@@ -34,7 +34,10 @@ definePipeline({
     // @ts-expect-error an aggregate's row does not have the fields of the records that it folded
     metrics.filter((m) => m.amount > 0)
 
-    const byCountry = orders.groupBy('country').window(tumbling('1h')).aggregate('by-country', { orders: count() })
+    const byCountry = orders
+      .groupBy('country')
+      .window(tumbling('1h'))
+      .aggregate('by-country', { orders: count() })
     byCountry.to(table('d.by_country', { partitionBy: day('window_start'), clusterBy: ['country'] }))
     // @ts-expect-error a column to group by that the stream does not have
     orders.groupBy('land')

@@ -186,7 +186,9 @@ export class SingleWindowOperator extends FoldingWindowOperator {
 
   protected keyOf(value: unknown): string {
     // The key's parts are stored with it, since the results name them: JSON of the key columns.
-    return JSON.stringify(this.#node.keyColumns.map((column) => (value as Record<string, unknown>)[column] ?? null))
+    return JSON.stringify(
+      this.#node.keyColumns.map((column) => (value as Record<string, unknown>)[column] ?? null),
+    )
   }
 
   protected emitBetween(fromMs: number, untilMs: number, context: RecordContext): void {
@@ -205,7 +207,12 @@ export class SingleWindowOperator extends FoldingWindowOperator {
 export class PartialWindowOperator extends FoldingWindowOperator {
   readonly #target: TopicTarget
 
-  constructor(node: PartialWindowNode, dependencies: WindowDependencies, late: Operator, target: TopicTarget) {
+  constructor(
+    node: PartialWindowNode,
+    dependencies: WindowDependencies,
+    late: Operator,
+    target: TopicTarget,
+  ) {
     super(node.name, node.windows, dependencies, late)
     this.#target = target
   }
@@ -295,11 +302,14 @@ export class FinalWindowOperator extends WindowOperator implements Operator {
   }
 }
 
-function readPartial(value: Buffer): { start: number; upstream: string; reader: { buffer: Buffer; position: number } } {
+function readPartial(value: Buffer): {
+  start: number
+  upstream: string
+  reader: { buffer: Buffer; position: number }
+} {
   return {
     upstream: String(value.readUInt32LE(0)),
     start: value.readDoubleLE(4),
     reader: { buffer: value, position: PARTIAL_HEADER_BYTES },
   }
 }
-

@@ -54,11 +54,19 @@ export class EmbeddedState implements StateBackend {
         encoding: 'binary',
         mapSize: 2 ** 30,
         maxDbs: 1,
+        // Otherwise lmdb keeps a promise of its own for each turn, whose rejection nobody can handle:
+        // a full disk would end the process.
+        eventTurnBatching: false,
+        overlappingSync: false,
       })
     } catch (error) {
-      throw new StateError('STATE_UNAVAILABLE', `The state in ${directory} cannot be opened: ${String(error)}`, {
-        cause: error,
-      })
+      throw new StateError(
+        'STATE_UNAVAILABLE',
+        `The state in ${directory} cannot be opened: ${String(error)}`,
+        {
+          cause: error,
+        },
+      )
     }
     const state = new EmbeddedState(db)
     for (const { key, value } of db.getRange({ start: Buffer.from('meta/'), end: Buffer.from('meta0') })) {
@@ -101,6 +109,16 @@ export class EmbeddedState implements StateBackend {
     return this.#db
   }
 
+  /** @internal Within a batch, whose promise tells whether it was written. */
+  put(key: Buffer, value: Buffer): void {
+    this.#db.put(key, value).catch(reasonOf)
+  }
+
+  /** @internal As `put`. */
+  remove(key: Buffer): void {
+    this.#db.remove(key).catch(reasonOf)
+  }
+
   /** @internal Another number for the task's next copy; the old copy's entries go with the same write. */
   nextCopy(task: string): { task: number; copy: number; previous: Buffer | null } {
     const stored = this.#metas.get(task)
@@ -115,12 +133,11 @@ export class EmbeddedState implements StateBackend {
       // A batch is atomic, and its instructions go to lmdb's own thread: no lock is held here.
       await this.#db.batch(() => {
         entries()
-        void this.#db.put(key, Buffer.from(JSON.stringify(stored)))
+        this.put(key, Buffer.from(JSON.stringify(stored)))
       })
     } catch (error) {
-      throw new StateError('STATE_UNAVAILABLE', `${task}: its state cannot be written: ${reasonOf(error)}`, {
-        cause: error,
-      })
+      const message = `${task}: its state cannot be written (${await reasonOf(error)}): free space, or mend the disk.`
+      throw new StateError('STATE_UNAVAILABLE', message, { cause: error })
     }
     this.#metas.set(task, stored)
   }
@@ -205,20 +222,19 @@ class EmbeddedTaskState implements TaskState {
   }
 
   #putAll({ buffer, positions, count }: StateRecords, skip: StateWrite['skip']): void {
-    const db = this.#state.db
     for (let row = 0; row < count * STRIDE; row += STRIDE) {
       const key = buffer.subarray(positions[row + KEY_START]!, positions[row + KEY_END]!)
       if (skip?.(key) === true) continue
       const end = positions[row + VALUE_END]!
       const entryKey = this.#entryKey(key)
-      if (end < 0) void db.remove(entryKey)
-      else void db.put(entryKey, stored(key, buffer.subarray(positions[row + VALUE_START]!, end)))
+      if (end < 0) this.#state.remove(entryKey)
+      else this.#state.put(entryKey, stored(key, buffer.subarray(positions[row + VALUE_START]!, end)))
     }
   }
 
   #removeRange(prefix: Buffer): void {
-    const db = this.#state.db
-    for (const key of db.getKeys({ start: prefix, end: successor(prefix) })) void db.remove(key)
+    const range = { start: prefix, end: successor(prefix) }
+    for (const key of this.#state.db.getKeys(range)) this.#state.remove(Buffer.from(key))
   }
 
   #entryKey(key: Buffer): Buffer {
@@ -235,7 +251,8 @@ class EmbeddedTaskState implements TaskState {
       sameLog(stored.meta, this.#owner) &&
       stored.meta.token === this.#owner.token &&
       stored.meta.incarnation === this.#incarnation
-    if (!ours) throw new StateError('STATE_LOST', `${this.#task}: its state is gone or belongs to another owner`)
+    if (!ours)
+      throw new StateError('STATE_LOST', `${this.#task}: its state is gone or belongs to another owner`)
     return stored
   }
 }
@@ -284,8 +301,15 @@ function successor(prefix: Buffer): Buffer {
   return Buffer.from([0xff, 0xff, 0xff, 0xff, 0xff])
 }
 
-function reasonOf(error: unknown): string {
-  // A full disk rejects the write with EIO and says more in commitError.
-  const detail = (error as { commitError?: unknown }).commitError
-  return detail === undefined ? String(error) : `${String(error)} (${String(detail)})`
+/** A full disk shows as EIO on one promise, and as "commit failed" with a further promise on another. */
+async function reasonOf(error: unknown): Promise<string> {
+  const further = (error as { commitError?: Promise<unknown> }).commitError
+  const reason =
+    further === undefined
+      ? error
+      : await further.then(
+          () => error,
+          (cause: unknown) => cause,
+        )
+  return reason instanceof Error ? reason.message : String(reason)
 }

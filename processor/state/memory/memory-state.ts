@@ -26,7 +26,10 @@ export class MemoryState implements StateBackend {
     if (copy !== undefined && sameLog(copy.meta, owner)) {
       if (copy.meta.token > owner.token) {
         return Promise.reject(
-          new StateError('STATE_LOST', `${task}: its state belongs to token ${copy.meta.token}, ours is ${owner.token}`),
+          new StateError(
+            'STATE_LOST',
+            `${task}: its state belongs to token ${copy.meta.token}, ours is ${owner.token}`,
+          ),
         )
       }
       copy.meta = { ...copy.meta, token: owner.token }
@@ -97,7 +100,11 @@ class MemoryTaskState implements TaskState {
         if (write.skip?.(key) === true) continue
         const end = positions[row + VALUE_END]!
         if (end < 0) copy.entries.delete(key.toString('latin1'))
-        else copy.entries.set(key.toString('latin1'), Buffer.from(buffer.subarray(positions[row + VALUE_START]!, end)))
+        else
+          copy.entries.set(
+            key.toString('latin1'),
+            Buffer.from(buffer.subarray(positions[row + VALUE_START]!, end)),
+          )
       }
     }
     for (const prefix of write.dropPrefixes) {
@@ -116,7 +123,8 @@ class MemoryTaskState implements TaskState {
       sameLog(copy.meta, this.#owner) &&
       copy.meta.token === this.#owner.token &&
       copy.meta.incarnation === this.#incarnation
-    if (!ours) throw new StateError('STATE_LOST', `${this.#task}: its state is gone or belongs to another owner`)
+    if (!ours)
+      throw new StateError('STATE_LOST', `${this.#task}: its state is gone or belongs to another owner`)
     return copy
   }
 }

@@ -5,7 +5,9 @@ import { EmbeddedState } from '../../../processor/state/embedded/embedded-state.
 import { MemoryState } from '../../../processor/state/memory/memory-state.ts'
 import { stateContract } from '../../contract/state.ts'
 
-stateContract('in memory', () => Promise.resolve({ state: new MemoryState(), close: () => Promise.resolve() }))
+stateContract('in memory', () =>
+  Promise.resolve({ state: new MemoryState(), close: () => Promise.resolve() }),
+)
 
 stateContract('embedded', async () => {
   const directory = await mkdtemp(join(tmpdir(), 'millrace-state-'))

@@ -139,7 +139,10 @@ describe('the plan of a topology', () => {
 describe('an edited topology', () => {
   const windowed = (size: string, extra?: (sales: Stream<Sale>) => void): ReturnType<typeof definePipeline> =>
     pipelineOf((sales) => {
-      sales.window(tumbling(size as '1h')).aggregate('hours', { sales: count() }).to(table('shop.hours'))
+      sales
+        .window(tumbling(size as '1h'))
+        .aggregate('hours', { sales: count() })
+        .to(table('shop.hours'))
       extra?.(sales)
     })
   const descriptionOf = (pipeline: ReturnType<typeof definePipeline>, partitions = 2) =>
