@@ -22,25 +22,22 @@ const preload = new URL('./measure.ts', import.meta.url).href
 const command = new URL('../cli/millrace.js', import.meta.url).pathname
 const plain = new URL('./plain-orders.ts', import.meta.url).pathname
 
-function run(args: readonly string[], measured: boolean): Measurement | null {
+/** Runs a program as a user would, by its own first line, and measures it from inside. */
+function run(program: string, ...args: readonly string[]): Measurement {
   const file = join(directory, 'measurement.json')
-  const { status, stderr } = spawnSync(
-    process.execPath,
-    [...(measured ? ['--import', preload] : []), ...args],
-    {
-      encoding: 'utf8',
-      stdio: ['ignore', 'ignore', 'pipe'],
-      env: { ...process.env, MEASURE_FILE: file, KAFKA_BROKERS: '' },
-      maxBuffer: 64 * 1024 * 1024,
-    },
-  )
-  if (status !== 0) throw new Error(`${args.join(' ')} failed:\n${stderr}`)
-  return measured ? (JSON.parse(readFileSync(file, 'utf8')) as Measurement) : null
+  const { status, stderr } = spawnSync(program, args, {
+    encoding: 'utf8',
+    stdio: ['ignore', 'ignore', 'pipe'],
+    env: { ...process.env, NODE_OPTIONS: `--import ${preload}`, MEASURE_FILE: file, KAFKA_BROKERS: '' },
+    maxBuffer: 64 * 1024 * 1024,
+  })
+  if (status !== 0) throw new Error(`${program} ${args.join(' ')} failed:\n${stderr}`)
+  return JSON.parse(readFileSync(file, 'utf8')) as Measurement
 }
 
 function generate(count: number): string {
   const file = join(directory, `orders-${count}.ndjson`)
-  run([command, 'generate', 'orders', '--count', String(count), '--seed', '1', '--out', file], false)
+  run(command, 'generate', 'orders', '--count', String(count), '--seed', '1', '--out', file)
   return file
 }
 
@@ -57,7 +54,7 @@ function millrace(input: string, name: string): Measurement {
     dataDir,
     '--exit-when-done',
   ]
-  const measurement = run([command, ...args], true)!
+  const measurement = run(command, ...args)
   rmSync(dataDir, { recursive: true })
   return measurement
 }
@@ -91,7 +88,7 @@ const HEADER = [
 
 try {
   const input = generate(events)
-  const reference = run([plain, input, join(directory, 'plain.duckdb')], true)!
+  const reference = run(process.execPath, plain, input, join(directory, 'plain.duckdb'))
   const rows = [
     HEADER,
     row('plain Node', events, reference),

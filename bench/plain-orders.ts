@@ -14,7 +14,7 @@ const FIVE_MINUTES = 300_000
 interface Order {
   order_id: string
   customer_id: string
-  amount: number
+  amount: number | string
   status?: string
   country?: string
   timestamp: string

@@ -47,7 +47,7 @@ export interface SourceWriterOptions {
 }
 
 /** A T that only the reader's clock moved is written this often. */
-export const HEARTBEAT_MS = 1_000
+const HEARTBEAT_MS = 1_000
 
 /**
  * One logical source on its way into the log (design §4, §7): fills a transaction while the one before

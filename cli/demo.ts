@@ -18,8 +18,9 @@ async function millrace(...args: string[]): Promise<void> {
 }
 
 console.log(
-  `${ORDERS.toLocaleString('en-US')} made-up orders, one in a hundred broken, go through the pipeline 'orders':\n` +
-    `each order once into a table, metrics every five minutes, an alert where a window holds too many or too few.\n` +
+  `${ORDERS.toLocaleString('en-US')} made-up orders, some broken and some delivered twice, go through the pipeline 'orders':\n` +
+    `each order once into a table, metrics every five minutes, an alert where a window holds too many or too few\n` +
+    `(the lines of JSON are what its alert consumer logs).\n` +
     `Log, state and tables are files in ./${DIRECTORY}; nothing else is needed.\n`,
 )
 // The directory is the demo's own, and each demo starts afresh; one that runs right now is left alone.

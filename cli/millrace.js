@@ -1,4 +1,5 @@
-#!/usr/bin/env node
+#!/usr/bin/env -S node --max-semi-space-size=8
+// The flag, in MiB: a small young generation costs a little CPU and saves 100 MiB of a run's memory.
 // Plain JavaScript, so that an old Node can read it and say what is wrong instead of failing on a type.
 const [major, minor] = process.versions.node.split('.').map(Number)
 const stripsTypes = major > 23 || (major === 23 && minor >= 6) || (major === 22 && minor >= 18)

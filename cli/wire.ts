@@ -35,7 +35,13 @@ import { DEFAULT_PARTITIONS, type Settings } from './settings.ts'
 export type { QueryResult } from '../sinks/local/query.ts'
 export { queryWarehouse } from '../sinks/local/query-client.ts'
 
+/** Several parts share one process here, so each gets less than it would take alone. */
+// What was written last is read next, by everybody: enough for what is between two commits.
+const TAIL_CACHE_BYTES = 16 * 2 ** 20
+const SINK_LIMITS = { maxRows: 10_000, maxBytes: 2 * 2 ** 20, maxHeldBytes: 6 * 2 ** 20 }
+
 /** What each source of the pipeline reads, by its name. */
+
 export type Inputs = ReadonlyMap<string, SourceInput>
 
 export interface RunOptions {
@@ -77,7 +83,7 @@ export async function openRun(options: RunOptions): Promise<Run> {
     // answered from here on.
     const warehouse = await openWarehouse({ path: join(directory, WAREHOUSE_FILE) })
     closers.unshift(() => warehouse.close())
-    const log = await openEmbeddedLog({ directory: folder(directory, 'log'), clock })
+    const log = await openEmbeddedLog({ directory: folder(directory, 'log'), clock, cacheBytes: TAIL_CACHE_BYTES })
     closers.unshift(() => log.close())
     const state = EmbeddedState.open(folder(directory, 'state'))
     closers.unshift(() => state.close())
@@ -282,6 +288,7 @@ function openSinks(
     if (message !== null) notice(message)
   }
   const common = {
+    ...SINK_LIMITS,
     log,
     registry,
     application: plan.application,

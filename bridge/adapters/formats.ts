@@ -4,7 +4,7 @@ import type { Format } from './format.ts'
 import { ndjson } from './ndjson.ts'
 import { onlineRetail } from './online-retail.ts'
 
-export const formats: readonly Format[] = [ndjson, onlineRetail]
+const formats: readonly Format[] = [ndjson, onlineRetail]
 
 /** @throws SourceError UNKNOWN_FORMAT, with the nearest name */
 export function formatNamed(name: string): Format {

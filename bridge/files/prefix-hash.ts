@@ -1,7 +1,7 @@
 import { createHash, type Hash } from 'node:crypto'
 
 /** How much of a file its head is (design, issue of files): enough to say where content differs. */
-export const HEAD_BYTES = 64 << 10
+const HEAD_BYTES = 64 << 10
 
 export interface PrefixDigest {
   /** SHA-256 of all `length` bytes, hex. */

@@ -101,6 +101,11 @@ function summary(figures: RunFigures, outcome: string, elapsedMs: number): strin
   if (behindWatermark > 0) {
     lines.push(`${counted(behindWatermark, 'record')} came later than the contract's disorder allows.`)
   }
+  const duplicates = [...totals].filter(([name, count]) => name.endsWith('-dedupe.duplicates') && count > 0)
+  for (const [name, count] of duplicates) {
+    const source = name.slice(0, -'-dedupe.duplicates'.length)
+    lines.push(`${counted(count, 'duplicate')} of '${source}' so far, dropped.`)
+  }
   const late = [...totals].filter(([name, count]) => name.endsWith('.late') && count > 0)
   for (const [name, count] of late) {
     lines.push(

@@ -1,7 +1,7 @@
 /** More orders in five minutes than this is a SPIKE. */
-export const SPIKE_ABOVE_ORDERS = 1_000
+const SPIKE_ABOVE_ORDERS = 1_000
 /** Fewer orders in five minutes than this is a DROP, none at all included. */
-export const DROP_BELOW_ORDERS = 5
+const DROP_BELOW_ORDERS = 5
 
 export interface WindowCount {
   readonly window_start: number

@@ -14,8 +14,6 @@ export const order = contract(
   { id: ['order_id', 'status'], key: 'order_id', eventTime: 'timestamp', disorder: '1h' },
 )
 
-export type Order = RowOf<typeof order>
-
 export const alert = schema('OrderAlert', {
   alert_type: string(),
   window_start: timestamp(),

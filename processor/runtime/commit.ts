@@ -2,7 +2,8 @@ import type { GroupMetadata, TransactionalProducer } from '../../log/port.ts'
 import type { Clock } from '../../config/clock.ts'
 import type { Outputs } from './outputs.ts'
 import type { StepObserver } from './protocol.ts'
-import { FrozenTask, writePromises, type Task } from './task.ts'
+import type { FrozenTask } from './task.ts'
+import { writePromises, type Task } from './task.ts'
 
 export interface CommitDependencies {
   readonly producer: TransactionalProducer

@@ -29,7 +29,7 @@ import type { StepObserver } from './protocol.ts'
 import type { TaskStart } from './task.ts'
 
 /** Offsets committed for want of any: they count as missing ever after. */
-export const UNRESOLVED = 'unresolved'
+const UNRESOLVED = 'unresolved'
 
 const READ_BYTES = 4 * 1024 * 1024
 
@@ -159,7 +159,7 @@ async function restore(
   let record = usable && found.taskRecord !== null ? decodeTaskRecord(found.taskRecord, task) : null
 
   // The changelog first: its last task record says which segments are closed.
-  let recordBytes: Buffer | null = null
+  let recordBytes = null as Buffer | null
   const changelogFrom = Math.max(meta.checkpoint.changelog, changelogEnd!.start)
   await readUntil(log, changelog, changelogFrom, changelogEnd!.stable, (batch) => {
     for (let i = 0; i < batch.count; i++) {

@@ -1,9 +1,12 @@
 import { BatchBuilder } from '../../log/batch.ts'
 
+/** By partition number; a partition that nothing was written to has none. */
+type Partitions = (BatchBuilder | undefined)[]
+
 /** What a process has to send with its next commit: one builder a topic and partition, shared by its tasks. */
 export class Outputs {
-  #builders = new Map<string, BatchBuilder[]>()
-  #spare = new Map<string, BatchBuilder[]>()
+  #builders = new Map<string, Partitions>()
+  #spare = new Map<string, Partitions>()
 
   builder(topic: string, partition: number): BatchBuilder {
     let partitions = this.#builders.get(topic)
@@ -38,6 +41,8 @@ export class Outputs {
   }
 }
 
-function nonEmpty(builders: Map<string, BatchBuilder[]>): BatchBuilder[] {
-  return [...builders.values()].flatMap((partitions) => partitions.filter((builder) => builder?.count > 0))
+function nonEmpty(builders: Map<string, Partitions>): BatchBuilder[] {
+  return [...builders.values()].flatMap((partitions) =>
+    partitions.filter((builder): builder is BatchBuilder => (builder?.count ?? 0) > 0),
+  )
 }

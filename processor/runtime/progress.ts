@@ -53,7 +53,7 @@ export class OpenSegments {
   /** Notes where a segment's first record stands; later records change nothing. */
   note(store: number, segmentMs: number, offset: number): void {
     let segments = this.#firsts.get(store)
-    if (segments === undefined) this.#firsts.set(store, (segments = new Map()))
+    if (segments === undefined) this.#firsts.set(store, (segments = new Map<number, number>()))
     if (!segments.has(segmentMs)) segments.set(segmentMs, offset)
   }
 

@@ -33,13 +33,13 @@ export interface WorkerOptions {
   readonly clock?: Clock
   /** A commit is due this long after the first record that it covers. Default 200. */
   readonly commitIntervalMs?: number
-  /** … or when so much waits to be sent. Default 8 MiB. */
+  /** … or when so much waits to be sent. Default 4 MiB. */
   readonly commitBytes?: number
-  /** … or so many records have been processed. Default 20,000. */
+  /** … or so many records have been processed. Default 10,000. */
   readonly commitRecords?: number
-  /** How much is fetched at a time. Default 2 MiB. */
+  /** How much is fetched at a time. Default 1 MiB. */
   readonly fetchBytes?: number
-  /** Memory for state beyond what is not yet applied. Default 64 MiB. */
+  /** Memory for state beyond what is not yet applied. Default 48 MiB. */
   readonly cacheBytes?: number
   readonly onStep?: StepObserver
   /** Told in words what a person should know: waits, recoveries, restores. */
@@ -48,10 +48,10 @@ export interface WorkerOptions {
 
 const DEFAULTS = {
   commitIntervalMs: 200,
-  commitBytes: 8 * 1024 * 1024,
-  commitRecords: 20_000,
-  fetchBytes: 2 * 1024 * 1024,
-  cacheBytes: 64 * 1024 * 1024,
+  commitBytes: 4 * 1024 * 1024,
+  commitRecords: 10_000,
+  fetchBytes: 1024 * 1024,
+  cacheBytes: 48 * 1024 * 1024,
 }
 
 /** Published for every step of the protocol: `{ step, instance }`. */
@@ -270,7 +270,7 @@ export class Worker {
   #throwCommitError(): void {
     const error = this.#commitError
     this.#commitError = null
-    if (error !== null) throw error
+    if (error !== null) throw error as Error
   }
 
   /** Awaited before the group is joined again: what is processed is committed, or given up. */

@@ -16,9 +16,28 @@ interface Segment {
   complete: boolean
 }
 
-/** Bytes of a Map entry with a short string key, as measured on V8. */
-const ENTRY_BYTES = 90
+/** Bytes of a Map entry with a short string key and a double, as measured on V8. */
+const ENTRY_BYTES = 140
 const VALUE_BYTES = 8
+
+/** New ids in columns, so that there is no object an id. */
+class Additions {
+  readonly segments: Segment[] = []
+  readonly ids: string[] = []
+  readonly timesMs: number[] = []
+
+  add(segment: Segment, id: string, timeMs: number): void {
+    this.segments.push(segment)
+    this.ids.push(id)
+    this.timesMs.push(timeMs)
+  }
+
+  clear(): void {
+    this.segments.length = 0
+    this.ids.length = 0
+    this.timesMs.length = 0
+  }
+}
 
 /** Which ids were seen, in segments of ingestion time (design §8, Dedupe). */
 export class DedupeStore {
@@ -29,9 +48,10 @@ export class DedupeStore {
   readonly #segments = new Map<number, Segment>()
   /** What the last prefetch found in the state: repetitions of ids that were evicted. */
   readonly #fetched = new Map<string, number>()
-  /** Ids put since the last commit, with their segment. */
-  #dirty: { segment: Segment; id: string; timeMs: number }[] = []
-  #closing: { segment: Segment; id: string; timeMs: number }[] = []
+  /** Ids put since the last commit. */
+  #dirty = new Additions()
+  /** Those of the commit under way. */
+  #closing = new Additions()
   #wanted: { segment: Segment; id: string }[] = []
 
   constructor(id: number, options: { horizonMs: number; segmentMs: number; budget: CacheBudget }) {
@@ -100,32 +120,33 @@ export class DedupeStore {
     if (!segment.ids.has(id)) this.#budget.usedBytes += ENTRY_BYTES + id.length
     segment.ids.set(id, ingestionMs)
     segment.unapplied++
-    this.#dirty.push({ segment, id, timeMs: ingestionMs })
+    this.#dirty.add(segment, id, ingestionMs)
     return true
   }
 
   /** Commit step 1: writes what is new as changelog records; what follows goes into the next buffer. */
   freeze(changelog: BatchBuilder, touched: SegmentTouched): void {
     const { writer } = changelog
-    let current: Segment | null = null
-    for (const { segment, id, timeMs } of this.#dirty) {
-      if (segment !== current) touched(segment.startMs, changelog.count)
-      current = segment
+    const { segments, ids, timesMs } = this.#dirty
+    for (let i = 0; i < ids.length; i++) {
+      const segment = segments[i]!
+      if (segment !== segments[i - 1]) touched(segment.startMs, changelog.count)
       changelog.beginKey()
-      writeSegmentKey(writer, this.id, segment.startMs, id)
+      writeSegmentKey(writer, this.id, segment.startMs, ids[i]!)
       changelog.beginValue()
       writer.ensure(VALUE_BYTES)
-      writer.position = writer.buffer.writeDoubleLE(timeMs, writer.position)
+      writer.position = writer.buffer.writeDoubleLE(timesMs[i]!, writer.position)
       changelog.end()
     }
+    const applied = this.#closing
     this.#closing = this.#dirty
-    this.#dirty = []
+    this.#dirty = applied
   }
 
   /** Commit step 6. */
   release(): void {
-    for (const { segment } of this.#closing) segment.unapplied--
-    this.#closing = []
+    for (const segment of this.#closing.segments) segment.unapplied--
+    this.#closing.clear()
   }
 
   /** Drops the segments that no record ingested from `leastIngestionMs` on can match. */

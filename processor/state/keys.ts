@@ -5,19 +5,19 @@
  */
 import type { ByteWriter } from '../../log/batch.ts'
 
-export const SEGMENT_KEY_BYTES = 10
+const SEGMENT_KEY_BYTES = 10
 export const WINDOW_KEY_BYTES = 18
 
 /** Times may lie before 1970: an offset of 2^52 ms keeps them positive. */
 const BIAS = 2 ** 52
 
-export function writeTime(buffer: Buffer, position: number, timeMs: number): void {
+function writeTime(buffer: Buffer, position: number, timeMs: number): void {
   const biased = timeMs + BIAS
   buffer.writeUInt32BE(Math.floor(biased / 2 ** 32), position)
   buffer.writeUInt32BE(biased % 2 ** 32, position + 4)
 }
 
-export function readTime(buffer: Buffer, position: number): number {
+function readTime(buffer: Buffer, position: number): number {
   return buffer.readUInt32BE(position) * 2 ** 32 + buffer.readUInt32BE(position + 4) - BIAS
 }
 

@@ -7,7 +7,7 @@ import type { Clock } from '../../config/clock.ts'
 import { encodeMark, MARK_HEADER, MARK_HEADERS, type Mark } from '../../schemas/marks.ts'
 import { deadLetterSchema } from '../../schemas/dead-letter.ts'
 import { EmbeddedRegistry } from '../../schemas/registry.ts'
-import type { RowOf } from '../../schemas/schema.ts'
+import type { Row, RowOf } from '../../schemas/schema.ts'
 import { writeHeader } from '../../schemas/wire.ts'
 import { processingLag } from '../runtime/lag.ts'
 import { setUp } from '../runtime/setup.ts'
@@ -220,7 +220,7 @@ export class PipelineDriver {
 
   async close(): Promise<void> {
     // Each waits for the others to let go of the group: they have to go together.
-    await Promise.all(this.#workers.map((worker) => worker?.close()))
+    await Promise.all(this.#workers.filter((worker) => worker !== null).map((worker) => worker.close()))
     await this.log.close()
   }
 
@@ -277,13 +277,13 @@ export class PipelineDriver {
     eventTimeMs: number,
     watermarkMs: number | null,
   ): void {
-    const key = Buffer.from(contract.keyOf(json))
+    const key = Buffer.from(contract.keyOf(json as Row))
     const builder = builders[partitionFor(key, builders.length)]!
     builder.beginKey()
     builder.writer.bytes(key)
     builder.beginValue()
     writeHeader(builder.writer, this.#schemaIds.get(`${builder.topic}-value`)!)
-    contract.encodeSource(builder.writer, json, eventTimeMs, watermarkMs)
+    contract.encodeSource(builder.writer, json as Row, eventTimeMs, watermarkMs)
     builder.end()
   }
 

@@ -1,6 +1,7 @@
 import type { Contract } from '../../schemas/contract.ts'
 import { topic } from '../../schemas/destinations.ts'
 import { parseDurationMs, type Duration } from '../../schemas/duration.ts'
+import type { Row } from '../../schemas/schema.ts'
 import { Graph, TopologyError, type LateNode, type Node } from './graph.ts'
 import { Stream } from './stream.ts'
 
@@ -89,7 +90,7 @@ function addSource(
   const dedupe = {
     kind: 'dedupe',
     name: `${name}-dedupe`,
-    id: (value: any) => contract.idOf(value) as string,
+    id: (value: any) => contract.idOf(value as Row),
     idColumns: contract.id,
     horizonMs: parseDurationMs(options.dedupeHorizon ?? '24h'),
     schema: contract.schema,

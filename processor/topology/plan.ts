@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import type { TopicConfig } from '../../log/port.ts'
 import { deadLetterSchema } from '../../schemas/dead-letter.ts'
 import type { TableDefinition } from '../../schemas/destinations.ts'
+import type { Schema } from '../../schemas/schema.ts'
 import {
   TopologyError,
   type AnySchema,
@@ -172,7 +173,11 @@ function sinkSpec(node: SinkNode, topic: string, pipeline: Pipeline): SinkSpec {
   if (destination.kind === 'topic') {
     // Embedded, a topic is a table of the pipeline's dataset (design §4).
     const name = `${pipeline.dataset}.${destination.name.replaceAll('-', '_')}`
-    return { node, topic, table: { name, schema, clusterBy: [], descriptions: destination.descriptions } }
+    return {
+      node,
+      topic,
+      table: { name, schema: schema as Schema, clusterBy: [], descriptions: destination.descriptions },
+    }
   }
   const { partitionBy, clusterBy, descriptions, description } = destination.options
   return {
@@ -180,7 +185,7 @@ function sinkSpec(node: SinkNode, topic: string, pipeline: Pipeline): SinkSpec {
     topic,
     table: {
       name: destination.name,
-      schema,
+      schema: schema as Schema,
       clusterBy: clusterBy ?? [],
       descriptions: (descriptions ?? {}) as Record<string, string>,
       ...(partitionBy === undefined ? {} : { partitionBy }),

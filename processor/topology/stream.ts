@@ -316,7 +316,7 @@ function keyText<T>(columns: readonly ColumnOf<T>[]): (value: T) => string {
 /** null is told apart from every text by a leading NUL. */
 function textOf(value: unknown): string {
   if (value === null || value === undefined) return '\0'
-  const text = String(value)
+  const text = String(value as string | number | boolean)
   return text.startsWith('\0') ? `\0${text}` : text
 }
 

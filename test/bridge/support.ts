@@ -15,7 +15,7 @@ import { double, optional, string, timestamp } from '../../schemas/schema.ts'
 import { HEADER_BYTES } from '../../schemas/wire.ts'
 
 export const APPLICATION = 'shop'
-export const TOPIC = 'shop.order-events'
+const TOPIC = 'shop.order-events'
 
 export const order = contract(
   'Order',
@@ -142,7 +142,7 @@ export async function readDeadLetters(log: Log): Promise<DeadLetter[]> {
   return letters.sort((a, b) => a.position - b.position)
 }
 
-export async function forEachRecord(
+async function forEachRecord(
   log: Log,
   place: TopicPartition,
   take: (key: Buffer | null, value: Buffer, isMark: boolean) => void,

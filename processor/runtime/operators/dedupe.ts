@@ -1,4 +1,4 @@
-import { DedupeStore } from '../../state/dedupe-store.ts'
+import type { DedupeStore } from '../../state/dedupe-store.ts'
 import type { DedupeNode } from '../../topology/graph.ts'
 import type { Counters } from '../counters.ts'
 import type { Operator } from './operator.ts'

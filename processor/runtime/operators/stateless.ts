@@ -1,5 +1,5 @@
 import type { ByteWriter } from '../../../log/batch.ts'
-import type { Schema } from '../../../schemas/schema.ts'
+import type { Row, Schema } from '../../../schemas/schema.ts'
 import { writeHeader } from '../../../schemas/wire.ts'
 import type {
   FilterNode,
@@ -25,45 +25,64 @@ function guarded<A, R>(node: string, fn: (value: A) => R): (value: A) => R {
   }
 }
 
-/** A stateless operator and, where something downstream keeps state, its look ahead. */
-function withLookAhead(
-  next: Operator,
-  pass: (value: unknown, context: RecordContext, on: (value: unknown) => void) => void,
-): Operator {
-  const process = (value: unknown, context: RecordContext): void => {
-    pass(value, context, (result) => next.process(result, context))
+const DROPPED = Symbol('dropped')
+
+/**
+ * An operator that gives one value, or {@link DROPPED}, for each; with its look ahead where
+ * something downstream keeps state. Nothing is allocated a record.
+ */
+function onEach(next: Operator, transform: (value: unknown, context: RecordContext) => unknown): Operator {
+  const operator: Operator = {
+    process(value, context) {
+      const result = transform(value, context)
+      if (result !== DROPPED) next.process(result, context)
+    },
   }
-  if (next.want === undefined) return { process }
-  return { process, want: (value, context) => pass(value, context, (result) => next.want!(result, context)) }
+  if (next.want === undefined) return operator
+  operator.want = (value, context) => {
+    const result = transform(value, context)
+    if (result !== DROPPED) next.want!(result, context)
+  }
+  return operator
 }
 
 export function mapOperator(node: MapNode, next: Operator): Operator {
-  const fn = guarded(node.name, node.fn)
-  return withLookAhead(next, (value, _, on) => on(fn(value)))
+  return onEach(next, guarded(node.name, node.fn))
+}
+
+export function filterOperator(node: FilterNode, next: Operator): Operator {
+  const keeps = guarded(node.name, node.fn)
+  return onEach(next, (value) => (keeps(value) ? value : DROPPED))
 }
 
 export function flatMapOperator(node: FlatMapNode, next: Operator): Operator {
   const fn = guarded(node.name, (value: unknown) => [...(node.fn(value) ?? [])])
-  return withLookAhead(next, (value, _, on) => {
-    for (const result of fn(value)) on(result)
-  })
-}
-
-export function filterOperator(node: FilterNode, next: Operator): Operator {
-  const fn = guarded(node.name, node.fn)
-  return withLookAhead(next, (value, _, on) => {
-    if (fn(value)) on(value)
-  })
+  const operator: Operator = {
+    process(value, context) {
+      for (const result of fn(value)) next.process(result, context)
+    },
+  }
+  if (next.want === undefined) return operator
+  operator.want = (value, context) => {
+    for (const result of fn(value)) next.want!(result, context)
+  }
+  return operator
 }
 
 export function selectKeyOperator(node: SelectKeyNode, next: Operator): Operator {
-  const fn = guarded(node.name, node.fn)
-  return withLookAhead(next, (value, context, on) => {
-    const before = context.keyText
-    context.keyText = fn(value)
-    on(value)
-    context.keyText = before
-  })
+  const keyOf = guarded(node.name, node.fn)
+  const operator: Operator = {
+    process(value, context) {
+      const before = context.keyText
+      context.keyText = keyOf(value)
+      next.process(value, context)
+      // Siblings of this branch have the record's own key.
+      context.keyText = before
+    },
+  }
+  if (next.want === undefined) return operator
+  operator.want = (value, context) => next.want!(value, context)
+  return operator
 }
 
 /** A view with columns more: what it stands on is copied as bytes when the record is written. */
@@ -74,14 +93,14 @@ export interface ExtendedView {
 export function stampOperator(node: StampNode, baseIsView: boolean, next: Operator): Operator {
   const { column, input } = node
   if (!baseIsView) {
-    return withLookAhead(next, (value, context, on) => on({ ...(value as object), [column]: context.nowMs }))
+    return onEach(next, (value, context) => ({ ...(value as object), [column]: context.nowMs }))
   }
   const stamped = extendedView(input.schema!.fields.map(({ name }) => name)) as ExtendedView &
     Record<string, unknown>
-  return withLookAhead(next, (value, context, on) => {
+  return onEach(next, (value, context) => {
     stamped.$base = value
     stamped[column] = context.nowMs
-    on(stamped)
+    return stamped
   })
 }
 
@@ -112,7 +131,7 @@ function writeValue(
   copiedFields: number,
 ): void {
   if (backing === 'object') {
-    schema.encode(writer, value)
+    schema.encode(writer, value as Row)
     return
   }
   const view = (backing === 'view' ? value : (value as ExtendedView).$base) as ViewBytes
@@ -120,7 +139,7 @@ function writeValue(
   writer.ensure(view.$end - start)
   view.$buffer.copy(writer.buffer, writer.position, start, view.$end)
   writer.position += view.$end - start
-  if (backing === 'extended-view') schema.encodeFrom(writer, value, copiedFields)
+  if (backing === 'extended-view') schema.encodeFrom(writer, value as Row, copiedFields)
 }
 
 export interface TopicTarget {

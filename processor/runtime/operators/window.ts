@@ -1,5 +1,5 @@
 import type { TaskState } from '../../state/port.ts'
-import { WindowStore } from '../../state/window-store.ts'
+import type { WindowStore } from '../../state/window-store.ts'
 import type { FinalWindowNode, PartialWindowNode, WindowNode } from '../../topology/graph.ts'
 import type { Accumulators, RowAggregate } from '../../windows/row-aggregate.ts'
 import { firstOpenStart, windowStartOf, type TumblingWindows } from '../../windows/tumbling.ts'

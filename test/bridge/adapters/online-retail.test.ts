@@ -1,15 +1,12 @@
 import assert from 'node:assert/strict'
-import { readdirSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import { files } from '../../../bridge/files/files-input.ts'
 import type { SourceNotice } from '../../../bridge/errors.ts'
+import { monthsOrSkip } from '../../end-to-end/shared-data.ts'
 import { newLog, readDeadLetters, readTopic, run, Scratch } from '../support.ts'
 
 const HEADER = 'InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country'
-
-const DATA = process.env['ONLINE_RETAIL_DIR']
 
 describe('online-retail: invoices as orders', () => {
   let scratch: Scratch
@@ -141,17 +138,7 @@ describe('online-retail: invoices as orders', () => {
   })
 
   it('reads the shared four months as an independent computation does', async function () {
-    if (DATA === undefined) {
-      if (process.env['CI'] !== undefined || process.env['REQUIRE_DATA'] !== undefined) {
-        assert.fail('ONLINE_RETAIL_DIR is not set: it names the folder with the shared data')
-      }
-      console.log('      skipped: ONLINE_RETAIL_DIR is not set')
-      this.skip()
-    }
-    const names = readdirSync(DATA)
-      .filter((name) => name.endsWith('.csv.gz'))
-      .sort()
-    const paths = names.map((name) => join(DATA, name))
+    const paths = monthsOrSkip(this)
     const log = await newLog()
     const summary = await run({ log, input: files({ paths, format: 'online-retail' }) })
     assert.equal(summary.sources[0]!.processed, 5_766)

@@ -151,7 +151,11 @@ describe('an edited topology', () => {
   it('may gain nodes', () => {
     checkCompatible(
       descriptionOf(windowed('1h')),
-      descriptionOf(windowed('1h', (sales) => void sales.filter((s) => s.amount > 0).to(topic('large')))),
+      descriptionOf(
+        windowed('1h', (sales) => {
+          sales.filter((s) => s.amount > 0).to(topic('large'))
+        }),
+      ),
     )
   })
 
