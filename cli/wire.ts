@@ -83,7 +83,11 @@ export async function openRun(options: RunOptions): Promise<Run> {
     // answered from here on.
     const warehouse = await openWarehouse({ path: join(directory, WAREHOUSE_FILE) })
     closers.unshift(() => warehouse.close())
-    const log = await openEmbeddedLog({ directory: folder(directory, 'log'), clock, cacheBytes: TAIL_CACHE_BYTES })
+    const log = await openEmbeddedLog({
+      directory: folder(directory, 'log'),
+      clock,
+      cacheBytes: TAIL_CACHE_BYTES,
+    })
     closers.unshift(() => log.close())
     const state = EmbeddedState.open(folder(directory, 'state'))
     closers.unshift(() => state.close())
