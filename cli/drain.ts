@@ -1,3 +1,4 @@
+import { LogError } from '../log/errors.ts'
 import type { Log, TopicPartition } from '../log/port.ts'
 
 /**
@@ -14,7 +15,8 @@ export async function isDrained(
   const offsets = await log.admin.offsets(partitions)
   for (const [i, partition] of partitions.entries()) {
     const { start, stable, end } = offsets[i]!
-    const committed = found[i]?.offset ?? start
+    // Records below the start are deleted only once they are committed.
+    const committed = Math.max(found[i]?.offset ?? start, start)
     if (stable < end) return false
     if (committed < end && !(await isEmptyFrom(log, partition, committed))) return false
   }
@@ -26,6 +28,10 @@ async function isEmptyFrom(log: Log, partition: TopicPartition, offset: number):
   const reader = log.partitionReader(partition, offset)
   try {
     return (await reader.read(1)) === null
+  } catch (error) {
+    // What was committed meanwhile has been deleted: there is more to look at, next time.
+    if (error instanceof LogError && error.code === 'OFFSET_OUT_OF_RANGE') return false
+    throw error
   } finally {
     await reader.close()
   }

@@ -35,13 +35,12 @@ import { DEFAULT_PARTITIONS, type Settings } from './settings.ts'
 export type { QueryResult } from '../sinks/local/query.ts'
 export { queryWarehouse } from '../sinks/local/query-client.ts'
 
-/** Several parts share one process here, so each gets less than it would take alone. */
-// What was written last is read next, by everybody: enough for what is between two commits.
+// Several parts share one process here, so each gets less memory than it would take alone. The log's
+// cache holds what was written last and is read next, by everybody.
 const TAIL_CACHE_BYTES = 16 * 2 ** 20
 const SINK_LIMITS = { maxRows: 10_000, maxBytes: 2 * 2 ** 20, maxHeldBytes: 6 * 2 ** 20 }
 
 /** What each source of the pipeline reads, by its name. */
-
 export type Inputs = ReadonlyMap<string, SourceInput>
 
 export interface RunOptions {

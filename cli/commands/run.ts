@@ -106,6 +106,11 @@ function summary(figures: RunFigures, outcome: string, elapsedMs: number): strin
     const source = name.slice(0, -'-dedupe.duplicates'.length)
     lines.push(`${counted(count, 'duplicate')} of '${source}' so far, dropped.`)
   }
+  for (const [name, count] of totals) {
+    if (!name.endsWith('.emptySkipped')) continue
+    const node = name.slice(0, -'.emptySkipped'.length)
+    lines.push(`${counted(count, 'empty window')} of '${node}' in a row left out (maxEmptyWindows).`)
+  }
   const late = [...totals].filter(([name, count]) => name.endsWith('.late') && count > 0)
   for (const [name, count] of late) {
     lines.push(

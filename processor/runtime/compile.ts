@@ -150,7 +150,13 @@ class Compiler {
     const { budget, counters, refuse, plan } = this.#dependencies
     const { id, segmentMs } = this.#storeOf(node)
     const aggregate = new RowAggregate(node.aggregates)
-    const store = new WindowStore(id, { sizeMs: node.windows.sizeMs, segmentMs, aggregate, budget })
+    const store = new WindowStore(id, {
+      sizeMs: node.windows.sizeMs,
+      segmentMs,
+      aggregate,
+      budget,
+      resident: node.kind === 'window-partial',
+    })
     const dependencies: WindowDependencies = { store, aggregate, counters, time, refuse }
     // What comes after it runs on the operator's own time, which does not exist yet.
     const own: { operator: WindowOperator | null } = { operator: null }

@@ -1,13 +1,16 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { BatchBuilder, type RecordBatch } from '../../log/batch.ts'
 import type {
   GroupConsumer,
   GroupMetadata,
   Log,
   OffsetAndMetadata,
+  PartitionOffsets,
+  TopicPartition,
   TransactionalProducer,
 } from '../../log/port.ts'
 import type { Clock } from '../../config/clock.ts'
-import { segmentOf, storeOf } from '../state/keys.ts'
+import { segmentOf, segmentPrefix, storeOf } from '../state/keys.ts'
 import {
   sameLog,
   type Checkpoint,
@@ -31,6 +34,7 @@ import type { TaskStart } from './task.ts'
 /** Offsets committed for want of any: they count as missing ever after. */
 const UNRESOLVED = 'unresolved'
 
+const STABLE_POLL_MS = 10
 const READ_BYTES = 4 * 1024 * 1024
 
 export interface OpenDependencies {
@@ -146,8 +150,7 @@ async function restore(
   const task = taskId(sub, partition)
   const changelog = { topic: sub.changelogTopic, partition }
   const windows = { topic: sub.windowsTopic, partition }
-  // The end is captured after step 2's commit, so it lies behind the opened record.
-  const [changelogEnd, windowsEnd] = await log.admin.offsets([changelog, windows])
+  const [changelogEnd, windowsEnd] = await stableEnds(log, changelog, windows, owner.token)
 
   const found = state.found
   const usable =
@@ -156,7 +159,8 @@ async function restore(
     found.meta.checkpoint.changelog <= changelogEnd!.stable &&
     found.meta.checkpoint.windows <= windowsEnd!.stable
   const meta = usable ? found.meta : await state.newIncarnation(clock.nowMs())
-  let record = usable && found.taskRecord !== null ? decodeTaskRecord(found.taskRecord, task) : null
+  const before = usable && found.taskRecord !== null ? decodeTaskRecord(found.taskRecord, task) : null
+  let record = before
 
   // The changelog first: its last task record says which segments are closed.
   let recordBytes = null as Buffer | null
@@ -193,13 +197,36 @@ async function restore(
   const end = { changelog: changelogEnd!.stable, windows: Math.max(checkpoint.windows, windowsEnd!.stable) }
   await state.apply({
     records: [],
-    dropPrefixes: [],
+    // Closed by a commit that was never applied: nobody else would drop them.
+    dropPrefixes: [...openSegments(before)]
+      .filter((segment) => !open.has(segment))
+      .map((segment) => segmentPrefix(...(segment.split('/').map(Number) as [number, number]))),
     taskRecord: recordBytes,
     base: checkpoint,
     end,
     timeMs: clock.nowMs(),
   })
   return { record, checkpoint: end }
+}
+
+/**
+ * The ends to restore up to: behind the opened record, and in `-windows` behind all that was there
+ * after it. What somebody else has left open below them is waited for; the log ends it by its time-out.
+ */
+async function stableEnds(
+  log: Log,
+  changelog: TopicPartition,
+  windows: TopicPartition,
+  token: number,
+): Promise<[PartitionOffsets, PartitionOffsets]> {
+  let windowsUntil: number | null = null
+  for (;;) {
+    const [changelogEnd, windowsEnd] = await log.admin.offsets([changelog, windows])
+    windowsUntil ??= windowsEnd!.end
+    if (changelogEnd!.stable > token && windowsEnd!.stable >= windowsUntil)
+      return [changelogEnd!, windowsEnd!]
+    await sleep(STABLE_POLL_MS)
+  }
 }
 
 function openSegments(record: TaskRecord | null): Set<string> {

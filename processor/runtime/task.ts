@@ -98,6 +98,11 @@ export class Task {
     this.#moved = true
   }
 
+  /** Reads the stores that have to be in memory whole, once the task is opened. */
+  async load(): Promise<void> {
+    for (const { store } of this.#compiled.windows) await store.loadResident(this.#state)
+  }
+
   /**
    * Processes a batch of the task's input: state that is missing is read at once, then all runs
    * synchronously. At most one promise a batch.
@@ -135,6 +140,8 @@ export class Task {
    */
   async freeze(): Promise<FrozenTask> {
     this.#context.nowMs = this.#dependencies.clock.nowMs()
+    // What windows emit was taken in when the records that closed them were.
+    this.#context.ingestionMs = this.#time.ingested
     for (const operator of this.#compiled.windows) {
       const { prefixes, segments } = await operator.close(this.#state, this.#context)
       this.#droppedPrefixes.push(...prefixes)

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { channel } from 'node:diagnostics_channel'
-import { setImmediate } from 'node:timers/promises'
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
 import { LogError } from '../../log/errors.ts'
 import type {
   GroupConsumer,
@@ -94,6 +94,7 @@ export class Worker {
   #fencedInARow = 0
   #backoffMs = 0
   #waiting = false
+  readonly #stopping = new AbortController()
 
   constructor(options: WorkerOptions) {
     this.plan = options.plan
@@ -142,7 +143,10 @@ export class Worker {
 
   /** Runs until the signal; then commits what is processed and leaves the group. */
   async run(signal: AbortSignal): Promise<void> {
-    const stop = (): void => this.#consumer.wakeup()
+    const stop = (): void => {
+      this.#stopping.abort()
+      this.#consumer.wakeup()
+    }
     signal.addEventListener('abort', stop)
     try {
       while (!signal.aborted) {
@@ -150,6 +154,11 @@ export class Worker {
         // A poll that finds records at once awaits no event: let the commit under way, and others, go on.
         await setImmediate()
       }
+    } catch (error) {
+      // It ends, but nothing of it goes on behind its back.
+      await this.#commit
+      await this.#discardProducer()
+      throw error
     } finally {
       signal.removeEventListener('abort', stop)
     }
@@ -202,7 +211,11 @@ export class Worker {
     const full = this.#recordsSinceCommit >= commitRecords || this.#outputs.bytes >= commitBytes
     if (full) await this.#settleCommit()
     const due = full || (this.#dueAtMs !== null && clock.nowMs() >= this.#dueAtMs)
-    if (due && this.#commit === null) await this.#startCommit()
+    if (due && this.#commit === null) {
+      // It may have failed while this round polled: nothing is begun behind a failed commit.
+      this.#throwCommitError()
+      await this.#startCommit()
+    }
     return processed
   }
 
@@ -323,6 +336,7 @@ export class Worker {
         budget: this.#budget,
         clock,
       })
+      await task.load()
       this.#tasks.set(task.id, task)
       if (first) task.markMoved()
     }
@@ -370,8 +384,8 @@ export class Worker {
       )
     }
     if (code === 'STORAGE' || code === 'STATE_UNAVAILABLE') await this.#backOff(error as Error)
-    // An old generation: the next poll joins again, and opens.
-    if (code === 'STALE_GENERATION' || this.#group === null) return
+    // An old generation: the next poll joins again, and opens. One that is stopping opens nothing.
+    if (code === 'STALE_GENERATION' || this.#group === null || this.#stopping.signal.aborted) return
     try {
       await this.#open()
     } catch (again) {
@@ -384,7 +398,7 @@ export class Worker {
     if (!this.#waiting) this.#report(`${error.message} Nothing is lost; trying again until it works.`)
     this.#waiting = true
     this.#backoffMs = Math.min(Math.max(FIRST_BACKOFF_MS, this.#backoffMs * 2), LONGEST_BACKOFF_MS)
-    await new Promise((resolve) => setTimeout(resolve, this.#backoffMs))
+    await sleep(this.#backoffMs, undefined, { signal: this.#stopping.signal }).catch(() => undefined)
   }
 
   #dropTasks(): void {

@@ -34,6 +34,7 @@ export class WindowStore {
   /** Segments whose windows the state may hold without our having seen them: found when the task was opened. */
   readonly #unseen = new Set<number>()
   #evicted = false
+  readonly #resident: boolean
   #epoch = 1
   #appliedEpoch = 0
   #dirty: { window: Window; key: string; entry: Entry }[] = []
@@ -41,9 +42,20 @@ export class WindowStore {
 
   constructor(
     id: number,
-    options: { sizeMs: number; segmentMs: number; aggregate: RowAggregate; budget: CacheBudget },
+    options: {
+      sizeMs: number
+      segmentMs: number
+      aggregate: RowAggregate
+      budget: CacheBudget
+      /**
+       * Never evicted, and read whole by `loadResident`: for one entry a window, which results of
+       * other windows and late records change without any look-ahead. Default false.
+       */
+      resident?: boolean
+    },
   ) {
     this.id = id
+    this.#resident = options.resident ?? false
     this.#sizeMs = options.sizeMs
     this.#segmentMs = options.segmentMs
     this.#aggregate = options.aggregate
@@ -82,7 +94,8 @@ export class WindowStore {
       for (let i = 0; i < values.length; i++) {
         const { window, key } = wanted[i]!
         const value = values[i]
-        if (value) this.#keep(window, key, value)
+        // A key that is wanted twice in a batch is kept, and counted, once.
+        if (value && !window.entries.has(key)) this.#keep(window, key, value)
       }
     })
   }
@@ -140,6 +153,15 @@ export class WindowStore {
     window.complete = true
   }
 
+  /** Reads all that the state holds, where the store is to be in memory whole. */
+  async loadResident(state: TaskState): Promise<void> {
+    if (!this.#resident) return
+    for (const start of this.startsBetween(-Infinity, Infinity)) {
+      if (!this.isLoaded(start)) await this.load(start, state)
+    }
+    this.#unseen.clear()
+  }
+
   /** A loaded window's keys, in order, with their accumulators. */
   entriesOf(windowStartMs: number): [string, Accumulators][] {
     const { entries } = this.#window(windowStartMs)
@@ -189,6 +211,7 @@ export class WindowStore {
 
   /** Lets applied entries go until the budget is kept. Only between batches. */
   evict(): void {
+    if (this.#resident) return
     for (const window of this.#windows.values()) {
       for (const [key, entry] of window.entries) {
         if (this.#budget.excessBytes <= 0) return

@@ -126,7 +126,8 @@ abstract class FoldingWindowOperator extends WindowOperator implements Operator 
   constructor(name: string, windows: TumblingWindows, dependencies: WindowDependencies, late: Operator) {
     super(name, windows, dependencies)
     this.#late = late
-    this.#lateCounter = `${name}.late`
+    // Under the aggregate's own name: its stages are nobody's concern.
+    this.#lateCounter = `${name.replace(/-partial$/, '')}.late`
   }
 
   process(value: unknown, context: RecordContext): void {
