@@ -92,6 +92,21 @@ export function sameLog(a: StateOwner, b: StateOwner): boolean {
   return a.clusterId === b.clusterId && a.topicId === b.topicId
 }
 
+/** @throws StateError STATE_LOST unless the state as it stands is this owner's, in the copy that it works on */
+export function assertOurs(
+  task: string,
+  meta: StateMeta | undefined,
+  owner: StateOwner,
+  incarnation: string | null,
+): void {
+  const ours =
+    meta !== undefined &&
+    sameLog(meta, owner) &&
+    meta.token === owner.token &&
+    meta.incarnation === incarnation
+  if (!ours) throw new StateError('STATE_LOST', `${task}: its state is gone or belongs to another owner`)
+}
+
 export function sameCheckpoint(a: Checkpoint, b: Checkpoint): boolean {
   return a.changelog === b.changelog && a.windows === b.windows
 }

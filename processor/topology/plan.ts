@@ -145,7 +145,10 @@ function storesOf(nodes: readonly Node[], disorderMs: number): StoreDefinition[]
   for (const node of nodes) {
     if (node.kind === 'dedupe') {
       if (node.horizonMs <= 0) {
-        throw new TopologyError('BAD_OPTION', `dedupe '${node.name}': its horizon must be longer than nothing.`)
+        throw new TopologyError(
+          'BAD_OPTION',
+          `dedupe '${node.name}': its horizon must be longer than nothing.`,
+        )
       }
       stores.push({ id: storeId(node.name), name: node.name, node, segmentMs: Math.ceil(node.horizonMs / 4) })
     } else if (node.kind === 'window' || node.kind === 'window-partial' || node.kind === 'window-final') {

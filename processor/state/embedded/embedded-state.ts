@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { open, type RootDatabase } from 'lmdb'
 import { KEY_END, KEY_START, STRIDE, VALUE_END, VALUE_START } from '../../../log/batch.ts'
 import {
+  assertOurs,
   sameCheckpoint,
   sameLog,
   StateError,
@@ -246,14 +247,8 @@ class EmbeddedTaskState implements TaskState {
 
   #ours(): StoredMeta {
     const stored = this.#state.meta(this.#task)
-    const ours =
-      stored !== undefined &&
-      sameLog(stored.meta, this.#owner) &&
-      stored.meta.token === this.#owner.token &&
-      stored.meta.incarnation === this.#incarnation
-    if (!ours)
-      throw new StateError('STATE_LOST', `${this.#task}: its state is gone or belongs to another owner`)
-    return stored
+    assertOurs(this.#task, stored?.meta, this.#owner, this.#incarnation)
+    return stored!
   }
 }
 

@@ -1,5 +1,6 @@
 import { STRIDE, KEY_END, KEY_START, VALUE_END, VALUE_START } from '../../../log/batch.ts'
 import {
+  assertOurs,
   sameCheckpoint,
   sameLog,
   StateError,
@@ -118,13 +119,7 @@ class MemoryTaskState implements TaskState {
 
   #ours(): TaskCopy {
     const copy = this.#tasks.get(this.#task)
-    const ours =
-      copy !== undefined &&
-      sameLog(copy.meta, this.#owner) &&
-      copy.meta.token === this.#owner.token &&
-      copy.meta.incarnation === this.#incarnation
-    if (!ours)
-      throw new StateError('STATE_LOST', `${this.#task}: its state is gone or belongs to another owner`)
-    return copy
+    assertOurs(this.#task, copy?.meta, this.#owner, this.#incarnation)
+    return copy!
   }
 }

@@ -5,11 +5,11 @@ import { EmbeddedState } from '../../../processor/state/embedded/embedded-state.
 import { MemoryState } from '../../../processor/state/memory/memory-state.ts'
 import { stateContract } from '../../contract/state.ts'
 
-stateContract('in memory', () =>
+stateContract('in memory', { durable: false }, () =>
   Promise.resolve({ state: new MemoryState(), close: () => Promise.resolve() }),
 )
 
-stateContract('embedded', async () => {
+stateContract('embedded', { durable: true }, async () => {
   const directory = await mkdtemp(join(tmpdir(), 'millrace-state-'))
   let state = EmbeddedState.open(directory)
   return {
