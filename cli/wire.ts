@@ -19,7 +19,7 @@ import { Worker } from '../processor/runtime/worker.ts'
 import { EmbeddedState } from '../processor/state/embedded/embedded-state.ts'
 import type { SourceNode } from '../processor/topology/graph.ts'
 import { planPipeline, type Plan } from '../processor/topology/plan.ts'
-import { deadLetterSchema } from '../schemas/dead-letter.ts'
+import { deadLetterDescriptions, deadLetterSchema } from '../schemas/dead-letter.ts'
 import { EmbeddedRegistry, type SchemaRegistry } from '../schemas/registry.ts'
 import { openWarehouse, WAREHOUSE_FILE, type Warehouse } from '../sinks/local/warehouse.ts'
 import { SinkRunner, type SinkEvent } from '../sinks/runner.ts'
@@ -300,7 +300,13 @@ function openSinks(
     clock,
     report,
   }
-  const deadLetters = { name: 'dead_letters', schema: deadLetterSchema, clusterBy: [], descriptions: {} }
+  const deadLetters = {
+    name: 'dead_letters',
+    schema: deadLetterSchema,
+    clusterBy: [],
+    description: 'What could not be processed, with its reason and its bytes',
+    descriptions: deadLetterDescriptions,
+  }
   return [
     ...plan.sinks.map(({ topic, table }) => ({ topic, isTable: true, sink: warehouse.sink(table) })),
     { topic: plan.deadLetterTopic, isTable: true, sink: warehouse.sink(deadLetters) },

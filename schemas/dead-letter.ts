@@ -14,3 +14,15 @@ export const deadLetterSchema = schema('DeadLetter', {
 })
 
 export type DeadLetter = RowOf<typeof deadLetterSchema>
+
+/** What the columns of a table of dead letters say of themselves. */
+export const deadLetterDescriptions = {
+  pipeline: 'The pipeline that refused the record',
+  source: 'Where it stood: a file, the generator, a topic, or the operator whose result it is',
+  partition: 'The partition of a topic; 0 for files',
+  position: 'The byte in the uncompressed file, the number of the generated record, or the offset',
+  reason: 'Why it was refused',
+  field: 'The field that is to blame, where one is',
+  payload: 'The original bytes',
+  failed_at: 'When it was refused',
+} satisfies Record<keyof DeadLetter, string>

@@ -108,11 +108,20 @@ function addSource(
   return new Stream(graph, graph.add({ ...dedupe, input: node }))
 }
 
+const LATE_COLUMNS = {
+  window_start: 'Start of the window that the record came too late for',
+  window_end: 'End of that window',
+  watermark: 'How far its source had come before it',
+  late_mark: 'watermark: its window had closed by time; end: by the end of a finite input',
+}
+
 /** Late records never vanish: a late stream that the pipeline leaves alone goes to a topic of its own. */
 function routeLateStreams(graph: Graph): void {
   const late = graph.nodes.filter((node): node is LateNode => node.kind === 'late')
   for (const node of late) {
     if (graph.childrenOf(node).length > 0) continue
-    new Stream<unknown>(graph, node).to(topic(node.name.replace(/-stream$/, '')))
+    new Stream<unknown>(graph, node).to(
+      topic(node.name.replace(/-stream$/, ''), { descriptions: LATE_COLUMNS }),
+    )
   }
 }
