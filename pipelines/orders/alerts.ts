@@ -1,7 +1,9 @@
-/** More orders in five minutes than this is a SPIKE. */
-const SPIKE_ABOVE_ORDERS = 1_000
-/** Fewer orders in five minutes than this is a DROP, none at all included. */
-const DROP_BELOW_ORDERS = 5
+export interface Thresholds {
+  /** More orders in five minutes than this is a SPIKE. */
+  readonly spikeAbove: number
+  /** Fewer orders in five minutes than this is a DROP, none at all included. */
+  readonly dropBelow: number
+}
 
 export interface WindowCount {
   readonly window_start: number
@@ -13,10 +15,38 @@ export interface Alert extends WindowCount {
   readonly alert_type: 'SPIKE' | 'DROP'
 }
 
-/** The alert that a window's count calls for, or none. */
-export function toAlert({ window_start, window_end, order_count }: WindowCount): Alert[] {
-  if (order_count > SPIKE_ABOVE_ORDERS)
-    return [{ alert_type: 'SPIKE', window_start, window_end, order_count }]
-  if (order_count < DROP_BELOW_ORDERS) return [{ alert_type: 'DROP', window_start, window_end, order_count }]
-  return []
+/**
+ * The thresholds that the environment asks for: ORDERS_SPIKE_ABOVE (default 1,000) and
+ * ORDERS_DROP_BELOW (default 5), in orders a window.
+ * @throws RangeError when one is not a whole number, or when every window would be both
+ */
+export function thresholdsOf(env: Readonly<Record<string, string | undefined>>): Thresholds {
+  const spikeAbove = wholeNumber(env, 'ORDERS_SPIKE_ABOVE', 1_000)
+  const dropBelow = wholeNumber(env, 'ORDERS_DROP_BELOW', 5)
+  if (spikeAbove + 1 < dropBelow) {
+    throw new RangeError(
+      `ORDERS_SPIKE_ABOVE (${spikeAbove}) lies below ORDERS_DROP_BELOW (${dropBelow}): a window could be both. Raise the first or lower the second.`,
+    )
+  }
+  return { spikeAbove, dropBelow }
+}
+
+/** Gives the alert that a window's count calls for, or none. */
+export function alerting({ spikeAbove, dropBelow }: Thresholds): (window: WindowCount) => Alert[] {
+  return ({ window_start, window_end, order_count }) => {
+    if (order_count > spikeAbove) return [{ alert_type: 'SPIKE', window_start, window_end, order_count }]
+    if (order_count < dropBelow) return [{ alert_type: 'DROP', window_start, window_end, order_count }]
+    return []
+  }
+}
+
+function wholeNumber(
+  env: Readonly<Record<string, string | undefined>>,
+  name: string,
+  fallback: number,
+): number {
+  const given = env[name]
+  if (given === undefined || given === '') return fallback
+  if (/^\d+$/.test(given)) return Number(given)
+  throw new RangeError(`${name} is '${given}': it must be a whole number of orders, 0 or more.`)
 }

@@ -2,7 +2,7 @@ import { day, table, topic } from '../../schemas/destinations.ts'
 import { definePipeline, source } from '../../processor/topology/pipeline.ts'
 import { avg, count, sum } from '../../processor/windows/aggregates.ts'
 import { tumbling } from '../../processor/windows/tumbling.ts'
-import { toAlert } from './alerts.ts'
+import { alerting, thresholdsOf } from './alerts.ts'
 import { alert, order } from './contract.ts'
 import { orderMaker } from './generator.ts'
 import { AlertLogger } from './process-order-alerts.ts'
@@ -55,7 +55,7 @@ export default definePipeline({
       }),
     )
 
-    metrics.flatMap(toAlert, { as: alert }).to(
+    metrics.flatMap(alerting(thresholdsOf(process.env)), { as: alert }).to(
       topic('order-alerts', {
         descriptions: {
           alert_type: 'SPIKE: more orders than usual; DROP: fewer',
