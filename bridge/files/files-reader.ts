@@ -217,7 +217,7 @@ export class FilesReader implements SourceReader {
     )
   }
 
-  /** The end of what is there: in a finite run, the end of the file. */
+  /** The end of what is there: in a finite run, and before a further file, the end of the file. */
   #end(file: TrackedFile, cursor: FileCursor, sink: RecordSink): void {
     file.atEnd = true
     const { damage } = cursor.input
@@ -230,7 +230,8 @@ export class FilesReader implements SourceReader {
       file.complete = false
       return
     }
-    if (!this.#context.finite) {
+    // A file behind which another stands has ended, live too: time moves on with the next one.
+    if (!this.#context.finite && file === this.#files.at(-1)) {
       file.complete = cursor.isDrained
       return
     }

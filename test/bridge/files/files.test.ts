@@ -250,6 +250,28 @@ describe('files: what is read of them, and from where', () => {
     )
   })
 
+  it('ends the last record of a live file behind which another stands, and waits for that of the last', async () => {
+    const header = 'InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n'
+    const line = (invoice: number): string =>
+      `${invoice},A,THING,1,2024-05-01 00:0${invoice}:00,2.5,17850.0,France\n`
+    const first = await scratch.file('1.csv', header + line(1) + line(2))
+    const second = await scratch.file('2.csv', header + line(3) + line(4))
+    const stop = new AbortController()
+    const running = run({
+      log,
+      input: files({ paths: [first, second], format: 'online-retail', pollMs: 1 }),
+      finite: false,
+      signal: stop.signal,
+    })
+    await until(async () => (await readTopic(log)).records.length === 3)
+    await appendFile(second, line(5))
+    await until(async () => (await readTopic(log)).records.length === 4)
+    stop.abort()
+    await running
+    const keys = (await readTopic(log)).records.map(({ key }) => key).sort()
+    assert.deepEqual(keys, ['1', '2', '3', '4'])
+  })
+
   it('takes an empty file as it is', async () => {
     const path = await scratch.file('empty.ndjson', '')
     const summary = await run({ log, input: files({ paths: [path] }) })
