@@ -94,6 +94,8 @@ export class Worker {
   #fencedInARow = 0
   #backoffMs = 0
   #waiting = false
+  /** The group may have moved on: the next poll tells. */
+  #isStale = false
   readonly #stopping = new AbortController()
 
   constructor(options: WorkerOptions) {
@@ -197,7 +199,14 @@ export class Worker {
     const isWaiting = this.#dueAtMs === null || this.#commit !== null
     const wait = isWaiting ? maxWaitMs : Math.max(0, Math.min(maxWaitMs, this.#dueAtMs! - clock.nowMs()))
     let processed = 0
-    for (const batch of await this.#consumer.poll(fetchBytes, wait)) {
+    const batches = await this.#consumer.poll(fetchBytes, wait)
+    // Refused as an old generation, and yet the poll had nothing to join: the generation stands.
+    if (this.#isStale) {
+      await this.#open()
+      // What was fetched before may lie beyond where the tasks stand now.
+      return 0
+    }
+    for (const batch of batches) {
       const task = this.#taskOf(batch)
       // A batch fetched for a task that has gone meanwhile: its new owner reads it.
       if (task === undefined) continue
@@ -311,6 +320,7 @@ export class Worker {
 
   async #open(): Promise<void> {
     const { log, state, clock, schemaIds } = this.#options
+    this.#isStale = false
     this.#dropTasks()
     if (this.#assigned.length === 0) return
     const producer = this.#producer ?? (await this.#newProducer())
@@ -385,7 +395,8 @@ export class Worker {
     }
     if (code === 'STORAGE' || code === 'STATE_UNAVAILABLE') await this.#backOff(error as Error)
     // An old generation: the next poll joins again, and opens. One that is stopping opens nothing.
-    if (code === 'STALE_GENERATION' || this.#group === null || this.#stopping.signal.aborted) return
+    this.#isStale = code === 'STALE_GENERATION' && this.#group !== null
+    if (this.#isStale || this.#group === null || this.#stopping.signal.aborted) return
     try {
       await this.#open()
     } catch (again) {

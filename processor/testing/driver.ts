@@ -71,8 +71,9 @@ export class PipelineDriver {
   readonly log: Log
   readonly state: MemoryState
   readonly clock: ManualClock
+  /** Schema ids by subject. */
+  readonly schemaIds: ReadonlyMap<string, number>
   readonly #options: DriverOptions
-  readonly #schemaIds: ReadonlyMap<string, number>
   readonly #sources = new Map<string, SourceState>()
   /** One for each process that the driver plays; null where it is not running. */
   readonly #workers: (Worker | null)[]
@@ -91,7 +92,7 @@ export class PipelineDriver {
     this.clock = clock
     this.state = new MemoryState()
     this.#options = options
-    this.#schemaIds = schemaIds
+    this.schemaIds = schemaIds
     this.#workers = Array.from({ length: options.processes ?? 1 }, () => null)
     for (const node of plan.pipeline.graph.nodes) {
       if (node.kind === 'source') this.#sources.set(node.name, { node, greatestMs: -Infinity })
@@ -229,7 +230,7 @@ export class PipelineDriver {
       log: this.log,
       state: this.state,
       plan: this.plan,
-      schemaIds: this.#schemaIds,
+      schemaIds: this.schemaIds,
       instance: `driver-${process}`,
       clock: this.clock,
       commitIntervalMs: 0,
@@ -282,7 +283,7 @@ export class PipelineDriver {
     builder.beginKey()
     builder.writer.bytes(key)
     builder.beginValue()
-    writeHeader(builder.writer, this.#schemaIds.get(`${builder.topic}-value`)!)
+    writeHeader(builder.writer, this.schemaIds.get(`${builder.topic}-value`)!)
     contract.encodeSource(builder.writer, json as Row, eventTimeMs, watermarkMs)
     builder.end()
   }
