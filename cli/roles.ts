@@ -1,7 +1,7 @@
 /** The three roles in one process: sources, worker and sinks, started together and ended in the data's order. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Log, TopicPartition } from '../log/port.ts'
-import type { Plan } from '../processor/topology/plan.ts'
+import { inputPartitions, type Plan } from '../processor/topology/plan.ts'
 import { isDrained } from './drain.ts'
 
 /** What the sources of a run come to; `ended`: a finite input has been read, an end mark stands behind it. */
@@ -69,9 +69,7 @@ export async function runRoles(roles: Roles, signal: AbortSignal): Promise<'drai
 }
 
 async function untilProcessed({ log, plan, groupId }: Roles, stop: AbortSignal): Promise<boolean> {
-  const inputs = plan.subTopologies.flatMap(({ inputTopic, partitions }) =>
-    partitionsOf(inputTopic, partitions),
-  )
+  const inputs = inputPartitions(plan)
   while (!stop.aborted) {
     if (await isDrained(log, groupId, inputs)) return true
     await sleep(DRAIN_POLL_MS)

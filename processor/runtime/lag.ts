@@ -1,5 +1,5 @@
 import type { Log } from '../../log/port.ts'
-import type { Plan } from '../topology/plan.ts'
+import { inputPartitions, type Plan } from '../topology/plan.ts'
 
 /** The group whose committed offsets show how far an application's processing has come. */
 export function processGroupId(application: string): string {
@@ -8,9 +8,7 @@ export function processGroupId(application: string): string {
 
 /** How many offsets of the inputs, repartition topics included, are written and not yet committed as processed. */
 export async function processingLag(log: Log, plan: Plan): Promise<number> {
-  const partitions = plan.subTopologies.flatMap((sub) =>
-    Array.from({ length: sub.partitions }, (_, partition) => ({ topic: sub.inputTopic, partition })),
-  )
+  const partitions = inputPartitions(plan)
   // Offsets first: what is written meanwhile counts as lag next time, not as progress now.
   const ranges = await log.admin.offsets(partitions)
   const committed = await log.admin.groupOffsets(processGroupId(plan.application), partitions)

@@ -3,6 +3,8 @@ import { encodeMark, decodeMark, MARK_HEADER, MARK_HEADERS, type TaskWatermark }
 import type { Clock } from '../../config/clock.ts'
 import type { CacheBudget } from '../state/cache-budget.ts'
 import type { Checkpoint, TaskState } from '../state/port.ts'
+import type { DedupeStore } from '../state/dedupe-store.ts'
+import type { WindowStore } from '../state/window-store.ts'
 import { taskId, type Plan, type SubTopology } from '../topology/plan.ts'
 import { compile, type CompiledTask } from './compile.ts'
 import { RecordContext } from './context.ts'
@@ -45,6 +47,7 @@ export class Task {
   readonly #time: InputTime
   readonly #context: RecordContext
   readonly #compiled: CompiledTask
+  readonly #stores: readonly (DedupeStore | WindowStore)[]
   readonly #deadLetters: DeadLetters
   readonly #segments = new OpenSegments()
   readonly #changelog: BatchBuilder
@@ -82,11 +85,8 @@ export class Task {
         this.#deadLetters.add({ source: error.node, partition, position: windowStartMs, error, payload })
       },
     })
+    this.#stores = [...this.#compiled.dedupes, ...this.#compiled.windows].map(({ store }) => store)
     if (start.record !== null) this.#restore(start.record)
-  }
-
-  get watermarkMs(): number {
-    return this.#time.watermark
   }
 
   get hasMoved(): boolean {
@@ -152,7 +152,7 @@ export class Task {
       this.#droppedPrefixes.push(...prefixes)
       this.#segments.close(store.id, segments)
     }
-    for (const { store } of this.#stores()) {
+    for (const store of this.#stores) {
       store.freeze(this.#changelog, (segmentMs, row) => {
         if (!this.#segments.has(store.id, segmentMs)) this.#touched.push({ store: store.id, segmentMs, row })
       })
@@ -193,11 +193,10 @@ export class Task {
   }
 
   /** @internal Commit step 2: the segments that begin with the changelog batch sent at `baseOffset`. */
-  noteSegments(baseOffset: number): OpenSegments {
+  noteSegments(baseOffset: number): void {
     for (const { store, segmentMs, row } of this.#touched)
       this.#segments.note(store, segmentMs, baseOffset + row)
     this.#touched = []
-    return this.#segments
   }
 
   /** @internal The parts of a task record that are the task's own. */
@@ -230,28 +229,21 @@ export class Task {
     this.#checkpoint = checkpoint
     this.#changelog.clear()
     this.#records.clear()
-    for (const { store } of this.#stores()) store.release()
+    for (const store of this.#stores) store.release()
   }
 
   dispose(): void {
-    for (const { store } of this.#stores()) store.dispose()
-  }
-
-  #stores(): {
-    store: CompiledTask['dedupes'][number]['store'] | CompiledTask['windows'][number]['store']
-  }[] {
-    return [...this.#compiled.dedupes, ...this.#compiled.windows]
+    for (const store of this.#stores) store.dispose()
   }
 
   #evict(): void {
     if (this.#dependencies.budget.excessBytes <= 0) return
-    for (const { store } of this.#stores()) store.evict()
+    for (const store of this.#stores) store.evict()
   }
 
   /** Looks ahead over the batch where state is not all in memory, and reads what will be touched. */
   #prefetch(batch: RecordBatch): Promise<void>[] {
-    const stores = this.#stores()
-    if (!stores.some(({ store }) => store.partlyInState)) return []
+    if (!this.#stores.some(({ partlyInState }) => partlyInState)) return []
     const { reader, root } = this.#compiled
     const context = this.#context
     for (let i = this.#firstRow(batch); i < batch.count; i++) {
@@ -265,7 +257,7 @@ export class Task {
         if (!isAboutRecord(error)) throw error
       }
     }
-    return stores.map(({ store }) => store.prefetch(this.#state)).filter((read) => read !== null)
+    return this.#stores.map((store) => store.prefetch(this.#state)).filter((read) => read !== null)
   }
 
   /** A batch may begin before the position (a seek into its middle). */

@@ -13,7 +13,7 @@ import { systemClock, type Clock } from '../../config/clock.ts'
 import { CacheBudget } from '../state/cache-budget.ts'
 import { StateError, type StateBackend } from '../state/port.ts'
 import { topologyHash } from '../topology/diff.ts'
-import type { Plan } from '../topology/plan.ts'
+import { taskId, type Plan, type SubTopology } from '../topology/plan.ts'
 import { prepareCommit } from './commit.ts'
 import { ProcessorError } from './errors.ts'
 import { processGroupId } from './lag.ts'
@@ -121,10 +121,6 @@ export class Worker {
     return [...this.#tasks.values()]
   }
 
-  get cacheBytes(): number {
-    return this.#budget.usedBytes
-  }
-
   /**
    * One round: poll, process, and commit when due.
    * @param maxWaitMs how long to wait for a record
@@ -207,7 +203,7 @@ export class Worker {
       return 0
     }
     for (const batch of batches) {
-      const task = this.#taskOf(batch)
+      const task = this.#tasks.get(taskId(this.#subOf(batch), batch.partition))
       // A batch fetched for a task that has gone meanwhile: its new owner reads it.
       if (task === undefined) continue
       await task.process(batch)
@@ -228,9 +224,8 @@ export class Worker {
     return processed
   }
 
-  #taskOf({ topic, partition }: TopicPartition): Task | undefined {
-    const sub = this.plan.subTopologies.find(({ inputTopic }) => inputTopic === topic)
-    return sub === undefined ? undefined : this.#tasks.get(`${sub.name}_${partition}`)
+  #subOf({ topic }: TopicPartition): SubTopology {
+    return this.plan.subTopologies.find(({ inputTopic }) => inputTopic === topic)!
   }
 
   async #startCommit(): Promise<void> {
@@ -311,10 +306,7 @@ export class Worker {
 
   async #assign(partitions: readonly TopicPartition[], group: GroupMetadata): Promise<void> {
     this.#group = group
-    this.#assigned = partitions.map(({ topic, partition }) => {
-      const sub = this.plan.subTopologies.find(({ inputTopic }) => inputTopic === topic)!
-      return { sub, partition }
-    })
+    this.#assigned = partitions.map((input) => ({ sub: this.#subOf(input), partition: input.partition }))
     await this.#open()
   }
 

@@ -2,8 +2,6 @@
 export class CacheBudget {
   readonly maxBytes: number
   usedBytes = 0
-  hits = 0
-  misses = 0
 
   constructor(maxBytes: number) {
     this.maxBytes = maxBytes

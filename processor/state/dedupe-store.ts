@@ -92,7 +92,6 @@ export class DedupeStore {
     const wanted = this.#wanted
     if (wanted.length === 0) return null
     this.#wanted = []
-    this.#budget.misses += wanted.length
     const keys = wanted.map(({ segment, id }) => segmentKey(this.id, segment.startMs, id))
     return state.readMany(keys).then((values) => {
       for (let i = 0; i < values.length; i++) {

@@ -77,8 +77,7 @@ export class WindowStore {
 
   want(windowStartMs: number, key: string): void {
     const window = this.#window(windowStartMs)
-    if (window.complete || window.entries.has(key)) this.#budget.hits++
-    else this.#wanted.push({ window, key })
+    if (!window.complete && !window.entries.has(key)) this.#wanted.push({ window, key })
   }
 
   /** null: nothing to read. */
@@ -86,7 +85,6 @@ export class WindowStore {
     const wanted = this.#wanted
     if (wanted.length === 0) return null
     this.#wanted = []
-    this.#budget.misses += wanted.length
     const keys = wanted.map(({ window, key }) =>
       windowKey(this.id, this.#segmentOf(window.startMs), window.startMs, key),
     )

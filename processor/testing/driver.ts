@@ -16,7 +16,7 @@ import { Worker, type WorkerOptions } from '../runtime/worker.ts'
 import { MemoryState } from '../state/memory/memory-state.ts'
 import type { AnyContract, AnySchema, SourceNode } from '../topology/graph.ts'
 import type { Pipeline } from '../topology/pipeline.ts'
-import { planPipeline, type Plan } from '../topology/plan.ts'
+import { inputPartitions, planPipeline, type Plan } from '../topology/plan.ts'
 
 export interface DriverOptions {
   /** Default 4. */
@@ -254,10 +254,7 @@ export class PipelineDriver {
   }
 
   async #ends(): Promise<string> {
-    const partitions = this.plan.subTopologies.flatMap((sub) =>
-      Array.from({ length: sub.partitions }, (_, partition) => ({ topic: sub.inputTopic, partition })),
-    )
-    return (await this.log.admin.offsets(partitions)).map(({ stable }) => stable).join()
+    return (await this.log.admin.offsets(inputPartitions(this.plan))).map(({ stable }) => stable).join()
   }
 
   #source(name: string): SourceState {

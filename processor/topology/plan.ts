@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { TopicConfig } from '../../log/port.ts'
+import type { TopicConfig, TopicPartition } from '../../log/port.ts'
 import { deadLetterSchema } from '../../schemas/dead-letter.ts'
 import type { TableDefinition } from '../../schemas/destinations.ts'
 import type { Schema } from '../../schemas/schema.ts'
@@ -226,6 +226,13 @@ function topicsOf(
     topics.push({ name: topic, partitions, cleanup: 'delete', retentionMs: FOREVER })
   topics.push({ name: deadLetterTopic, partitions, cleanup: 'delete', retentionMs: FOREVER })
   return topics
+}
+
+/** Every partition that tasks read, repartition topics included. */
+export function inputPartitions({ subTopologies }: Plan): TopicPartition[] {
+  return subTopologies.flatMap(({ inputTopic: topic, partitions }) =>
+    Array.from({ length: partitions }, (_, partition) => ({ topic, partition })),
+  )
 }
 
 /** `<sub-topology>_<partition>`, as in Kafka Streams. */

@@ -68,10 +68,9 @@ export abstract class WindowOperator implements StreamTime {
   async close(state: TaskState, context: RecordContext): Promise<{ prefixes: Buffer[]; segments: number[] }> {
     const until = firstOpenStart(this.windows, this.#time.watermark, this.#time.e)
     if (until <= this.closedUpTo) return { prefixes: [], segments: [] }
-    for (const start of this.store.startsBetween(this.closedUpTo, until)) {
-      if (!this.store.isLoaded(start)) await this.store.load(start, state)
-    }
-    this.emitBetween(this.closedUpTo, until, context)
+    const starts = this.store.startsBetween(this.closedUpTo, until)
+    for (const start of starts) if (!this.store.isLoaded(start)) await this.store.load(start, state)
+    this.emitClosed(starts, until, context)
     this.closedUpTo = until
     return this.store.closeBelow(until)
   }
@@ -88,7 +87,8 @@ export abstract class WindowOperator implements StreamTime {
     this.closedUpTo = progress.closedUpTo ?? -Infinity
   }
 
-  protected abstract emitBetween(fromMs: number, untilMs: number, context: RecordContext): void
+  /** @param starts of the windows that may hold something, in order; all are loaded */
+  protected abstract emitClosed(starts: readonly number[], untilMs: number, context: RecordContext): void
 
   /** Emits a window's row. What an operator makes carries its own event time as its watermark (design §7). */
   protected emit(
@@ -192,8 +192,8 @@ export class SingleWindowOperator extends FoldingWindowOperator {
     )
   }
 
-  protected emitBetween(fromMs: number, untilMs: number, context: RecordContext): void {
-    for (const start of this.store.startsBetween(fromMs, untilMs)) {
+  protected emitClosed(starts: readonly number[], _untilMs: number, context: RecordContext): void {
+    for (const start of starts) {
       for (const [key, accumulators] of this.store.entriesOf(start)) {
         const row: Record<string, unknown> = {}
         const parts = JSON.parse(key) as unknown[]
@@ -222,8 +222,8 @@ export class PartialWindowOperator extends FoldingWindowOperator {
     return ''
   }
 
-  protected emitBetween(fromMs: number, untilMs: number, context: RecordContext): void {
-    for (const start of this.store.startsBetween(fromMs, untilMs)) {
+  protected emitClosed(starts: readonly number[], _untilMs: number, context: RecordContext): void {
+    for (const start of starts) {
       for (const [, accumulators] of this.store.entriesOf(start)) {
         const builder = context.outputs.builder(this.#target.topic, 0)
         builder.beginKey()
@@ -272,12 +272,11 @@ export class FinalWindowOperator extends WindowOperator implements Operator {
     this.#emptyRun = progress.emptyRun
   }
 
-  protected emitBetween(fromMs: number, untilMs: number, context: RecordContext): void {
-    const filled = this.store
-      .startsBetween(fromMs, untilMs)
+  protected emitClosed(starts: readonly number[], untilMs: number, context: RecordContext): void {
+    const filled = starts
       .map((start) => ({ start, partials: this.store.entriesOf(start) }))
       .filter(({ partials }) => partials.length > 0)
-    let cursor = fromMs
+    let cursor = this.closedUpTo
     for (const { start, partials } of filled) {
       if (this.#started) this.#emitEmpty(cursor, start, context)
       const merged = this.aggregate.create()
