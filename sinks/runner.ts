@@ -1,7 +1,7 @@
 import { systemClock, type Clock } from '../config/clock.ts'
 import { LogError } from '../log/errors.ts'
 import type { GroupConsumer, GroupMetadata, TopicPartition } from '../log/port.ts'
-import { Backoff } from './backoff.ts'
+import { Backoff } from '../config/backoff.ts'
 import { DeadLetterWriter } from './dead-letter-writer.ts'
 import { DurableWaiters, type DurableTarget } from './durable-waiters.ts'
 import { commitOf, openPartitions, type OpenedPartition, type Standing } from './open-partitions.ts'

@@ -1,9 +1,10 @@
 import type { GroupMetadata, TransactionalProducer } from '../../log/port.ts'
 import type { Clock } from '../../config/clock.ts'
+import { encodeMark, MARK_HEADERS, type TaskWatermark } from '../../schemas/marks.ts'
 import type { Outputs } from './outputs.ts'
 import type { StepObserver } from './protocol.ts'
-import type { FrozenTask } from './task.ts'
-import { writePromises, type Task } from './task.ts'
+import type { FrozenTask } from './frozen-task.ts'
+import type { Task } from './task.ts'
 
 export interface CommitDependencies {
   readonly producer: TransactionalProducer
@@ -12,6 +13,8 @@ export interface CommitDependencies {
   readonly outputs: Outputs
   readonly clock: Clock
   readonly onStep: StepObserver
+  /** Tries an action on the state until it answers, or until the tasks have to be given up. */
+  readonly untilStateAnswers: <T>(action: () => Promise<T>) => Promise<T>
 }
 
 /** One commit of all tasks of a process: its buffers are closed, its transaction not yet begun. */
@@ -44,7 +47,7 @@ export async function prepareCommit(
 async function runCommit(
   frozen: readonly FrozenTask[],
   outputs: ReturnType<Outputs['freeze']>,
-  { producer, group, outputs: pending, clock, onStep }: CommitDependencies,
+  { producer, group, outputs: pending, clock, onStep, untilStateAnswers }: CommitDependencies,
 ): Promise<void> {
   // Step 2. Changelogs (full values), outputs and repartition records; then the task records.
   producer.begin()
@@ -75,11 +78,29 @@ async function runCommit(
 
   // Step 5. The values are committed; now the state may have them.
   const timeMs = clock.nowMs()
-  await Promise.all(frozen.map((task) => task.apply(timeMs)))
+  await Promise.all(frozen.map((task) => untilStateAnswers(() => task.apply(timeMs))))
   onStep('commit.5')
 
   // Step 6. Nothing frozen is needed any more.
   for (const task of frozen) task.release()
   pending.release()
   onStep('commit.6')
+}
+
+/** One record a downstream partition with the promises of all tasks of the process (design §7). */
+function writePromises(outputs: Outputs, tasks: readonly Task[]): void {
+  const byTopic = new Map<string, { partitions: number; tasks: TaskWatermark[] }>()
+  for (const task of tasks) {
+    for (const { topic, partitions, time } of task.promises()) {
+      const promise = byTopic.get(topic)
+      if (promise === undefined) byTopic.set(topic, { partitions, tasks: [time] })
+      else promise.tasks.push(time)
+    }
+  }
+  for (const [topic, { partitions, tasks: promised }] of byTopic) {
+    const value = encodeMark({ kind: 'watermark', tasks: promised })
+    for (let partition = 0; partition < partitions; partition++) {
+      outputs.builder(topic, partition).append(null, value, MARK_HEADERS)
+    }
+  }
 }

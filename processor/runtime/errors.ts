@@ -7,6 +7,7 @@ export class ProcessorError extends Error {
     | 'INSTANCE_SHARED'
     | 'TOPOLOGY_CHANGED'
     | 'PARTITIONS_CHANGED'
+    | 'TOPIC_MISSING'
 
   constructor(code: ProcessorError['code'], message: string) {
     super(message)

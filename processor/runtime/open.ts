@@ -1,53 +1,33 @@
-import { setTimeout as sleep } from 'node:timers/promises'
-import { BatchBuilder, type RecordBatch } from '../../log/batch.ts'
+import { BatchBuilder } from '../../log/batch.ts'
 import type {
   GroupConsumer,
   GroupMetadata,
   Log,
   OffsetAndMetadata,
-  PartitionOffsets,
-  TopicPartition,
   TransactionalProducer,
 } from '../../log/port.ts'
-import type { Clock } from '../../config/clock.ts'
-import { segmentOf, segmentPrefix, storeOf } from '../state/keys.ts'
-import {
-  sameLog,
-  type Checkpoint,
-  type StateBackend,
-  type StateOwner,
-  type TaskState,
-} from '../state/port.ts'
-import type { Plan, SubTopology } from '../topology/plan.ts'
-import { taskId } from '../topology/plan.ts'
+import type { Clock, Timer } from '../../config/clock.ts'
+import type { StateBackend, StateOwner, TaskState } from '../state/port.ts'
+import { taskId, type SubTopology } from '../topology/plan.ts'
 import { ProcessorError } from './errors.ts'
-import {
-  decodeTaskRecord,
-  OPENED_RECORD_KEY,
-  TASK_RECORD_KEY,
-  type OpenedRecord,
-  type TaskRecord,
-} from './progress.ts'
+import { OPENED_RECORD_KEY, type OpenedRecord } from './progress.ts'
 import type { StepObserver } from './protocol.ts'
+import type { Restored } from './restore.ts'
 import type { TaskStart } from './task.ts'
 
 /** Offsets committed for want of any: they count as missing ever after. */
 const UNRESOLVED = 'unresolved'
 
-const STABLE_POLL_MS = 10
-const READ_BYTES = 4 * 1024 * 1024
-
 export interface OpenDependencies {
   readonly log: Log
   readonly state: StateBackend
-  readonly plan: Plan
   readonly consumer: GroupConsumer
   readonly producer: TransactionalProducer
+  /** Of the assignment that is opened. */
   readonly group: GroupMetadata
   readonly clock: Clock
+  readonly timer: Timer
   readonly onStep: StepObserver
-  /** Told how many changelog records were applied to a task's state. */
-  readonly onRestored: (task: string, records: number) => void
 }
 
 export interface AssignedTask {
@@ -55,26 +35,39 @@ export interface AssignedTask {
   readonly partition: number
 }
 
+/** A task that is ours by its token; its state may lie behind its changelogs yet. */
+export interface Claim extends AssignedTask {
+  readonly id: string
+  readonly committed: OffsetAndMetadata | null
+  readonly inputTopicId: string
+  readonly owner: StateOwner
+  readonly state: TaskState
+}
+
 export interface OpenedTask extends AssignedTask {
+  readonly id: string
   readonly start: TaskStart
   /** Nothing was ever committed for it: its position has to be, before it runs. */
-  readonly first: boolean
+  readonly isFirst: boolean
+  /** The token that the state carried before, where nothing has changed since; else null. */
+  readonly unchangedSince: number | null
 }
 
 /**
- * Opens all assigned tasks, at every new generation (design §6; the numbers are the design's).
- * 1 committed offsets · 2 opened records and offsets in one transaction · 3 take the state over ·
- * 4 restore · 5 positions · 6 seek and run (the caller's).
+ * Steps 1 to 3 of opening all assigned tasks, at every new generation (design §6; the numbers are
+ * the design's): 1 committed offsets · 2 opened records and offsets in one transaction · 3 take the
+ * state over. Step 4 is restore.ts, step 5 `resolvePositions`, step 6 the worker's.
  */
-export async function openTasks(
+export async function claimTasks(
   assigned: readonly AssignedTask[],
   dependencies: OpenDependencies,
-): Promise<OpenedTask[]> {
-  const { consumer, log, onStep } = dependencies
-  const inputs = assigned.map(({ sub, partition }) => ({ topic: sub.inputTopic, partition }))
+): Promise<Claim[]> {
+  const { consumer, log, state, onStep } = dependencies
 
   // Step 1. The committed offsets, once no transaction holds them open.
-  const committed = await consumer.committed(inputs)
+  const committed = await consumer.committed(
+    assigned.map(({ sub, partition }) => ({ topic: sub.inputTopic, partition })),
+  )
   onStep('open.1')
 
   // Step 2. An opened record a task, and the offsets found, in one transaction of this generation.
@@ -82,26 +75,25 @@ export async function openTasks(
   onStep('open.2')
 
   // Step 3. Take the state over: a lower token gives way.
-  const clusterId = await log.admin.clusterId()
-  const claims: { owner: StateOwner; state: TaskState }[] = []
-  for (const [i, task] of assigned.entries()) {
-    const owner = { clusterId, topicId: await changelogIds(log, task.sub), token: tokens[i]! }
-    claims.push({ owner, state: await dependencies.state.takeOver(taskId(task.sub, task.partition), owner) })
-  }
+  const [clusterId, topicIds] = await Promise.all([log.admin.clusterId(), readTopicIds(log, assigned)])
+  const claims = await Promise.all(
+    assigned.map(async ({ sub, partition }, i): Promise<Claim> => {
+      const topicId = `${topicIds.get(sub.changelogTopic)!}+${topicIds.get(sub.windowsTopic)!}`
+      const owner = { clusterId, topicId, token: tokens[i]! }
+      const id = taskId(sub, partition)
+      return {
+        sub,
+        partition,
+        id,
+        committed: committed[i]!,
+        inputTopicId: topicIds.get(sub.inputTopic)!,
+        owner,
+        state: await state.takeOver(id, owner),
+      }
+    }),
+  )
   onStep('open.3')
-
-  // Step 4. Bring the state up to the changelogs.
-  const restored: Restored[] = []
-  for (const [i, task] of assigned.entries()) restored.push(await restore(task, claims[i]!, dependencies))
-  onStep('open.4')
-
-  // Step 5. Positions: the task record is the truth.
-  const opened: OpenedTask[] = []
-  for (const [i, task] of assigned.entries()) {
-    opened.push(await resolvePosition(task, committed[i]!, claims[i]!.state, restored[i]!, dependencies))
-  }
-  onStep('open.5')
-  return opened
+  return claims
 }
 
 async function sendOpened(
@@ -131,145 +123,52 @@ async function sendOpened(
   return tokens
 }
 
-async function changelogIds(log: Log, sub: SubTopology): Promise<string> {
-  const topics = await log.admin.describeTopics([sub.changelogTopic, sub.windowsTopic])
-  return topics.map((topic) => topic!.topicId).join('+')
-}
-
-interface Restored {
-  readonly record: TaskRecord | null
-  readonly checkpoint: Checkpoint
-}
-
-/** Open step 4: a copy of this log goes on from its checkpoint; anything else begins anew. */
-async function restore(
-  { sub, partition }: AssignedTask,
-  { owner, state }: { owner: StateOwner; state: TaskState },
-  { log, clock, onRestored }: OpenDependencies,
-): Promise<Restored> {
-  const task = taskId(sub, partition)
-  const changelog = { topic: sub.changelogTopic, partition }
-  const windows = { topic: sub.windowsTopic, partition }
-  const [changelogEnd, windowsEnd] = await stableEnds(log, changelog, windows, owner.token)
-
-  const found = state.found
-  const usable =
-    found !== null &&
-    sameLog(found.meta, owner) &&
-    found.meta.checkpoint.changelog <= changelogEnd!.stable &&
-    found.meta.checkpoint.windows <= windowsEnd!.stable
-  const meta = usable ? found.meta : await state.newIncarnation(clock.nowMs())
-  const before = usable && found.taskRecord !== null ? decodeTaskRecord(found.taskRecord, task) : null
-  let record = before
-
-  // The changelog first: its last task record says which segments are closed.
-  let recordBytes = null as Buffer | null
-  const changelogFrom = Math.max(meta.checkpoint.changelog, changelogEnd!.start)
-  await readUntil(log, changelog, changelogFrom, changelogEnd!.stable, (batch) => {
-    for (let i = 0; i < batch.count; i++) {
-      if (batch.keyAt(i)?.equals(TASK_RECORD_KEY) === true) recordBytes = Buffer.from(batch.valueAt(i)!)
+async function readTopicIds(log: Log, assigned: readonly AssignedTask[]): Promise<Map<string, string>> {
+  const names = new Set<string>()
+  for (const { sub } of assigned) {
+    names.add(sub.changelogTopic).add(sub.windowsTopic).add(sub.inputTopic)
+  }
+  const topics = await log.admin.describeTopics([...names])
+  const ids = new Map<string, string>()
+  for (const [i, name] of [...names].entries()) {
+    const topic = topics[i]
+    if (topic === null || topic === undefined) {
+      throw new ProcessorError(
+        'TOPIC_MISSING',
+        `Topic ${name} is gone: it was there when this process started. Bring it back with its records, ` +
+          'or replay the pipeline, which makes its topics anew.',
+      )
     }
-    return Promise.resolve()
-  })
-  if (recordBytes !== null) record = decodeTaskRecord(recordBytes, task)
-
-  const open = openSegments(record)
-  const skip = (key: Buffer): boolean => !open.has(`${storeOf(key)}/${segmentOf(key)}`)
-  let checkpoint = meta.checkpoint
-  let applied = 0
-  const windowsFrom = Math.max(checkpoint.windows, windowsEnd!.start)
-  await readUntil(log, windows, windowsFrom, windowsEnd!.stable, async (batch) => {
-    const end = { ...checkpoint, windows: batch.nextOffset }
-    await state.apply({
-      records: [batch],
-      skip,
-      dropPrefixes: [],
-      taskRecord: null,
-      base: checkpoint,
-      end,
-      timeMs: clock.nowMs(),
-    })
-    checkpoint = end
-    applied += batch.count
-  })
-  if (applied > 0) onRestored(task, applied)
-
-  const end = { changelog: changelogEnd!.stable, windows: Math.max(checkpoint.windows, windowsEnd!.stable) }
-  await state.apply({
-    records: [],
-    // Closed by a commit that was never applied: nobody else would drop them.
-    dropPrefixes: [...openSegments(before)]
-      .filter((segment) => !open.has(segment))
-      .map((segment) => segmentPrefix(...(segment.split('/').map(Number) as [number, number]))),
-    taskRecord: recordBytes,
-    base: checkpoint,
-    end,
-    timeMs: clock.nowMs(),
-  })
-  return { record, checkpoint: end }
+    ids.set(name, topic.topicId)
+  }
+  return ids
 }
 
 /**
- * The ends to restore up to: behind the opened record, and in `-windows` behind all that was there
- * after it. What somebody else has left open below them is waited for; the log ends it by its time-out.
+ * Open step 5, of tasks whose state is restored: the task record says where to go on.
+ * @throws ProcessorError when that is not certain: it stops, and never resets
  */
-async function stableEnds(
+export async function resolvePositions(
+  restored: readonly { readonly claim: Claim; readonly restored: Restored }[],
   log: Log,
-  changelog: TopicPartition,
-  windows: TopicPartition,
-  token: number,
-): Promise<[PartitionOffsets, PartitionOffsets]> {
-  let windowsUntil: number | null = null
-  for (;;) {
-    const [changelogEnd, windowsEnd] = await log.admin.offsets([changelog, windows])
-    windowsUntil ??= windowsEnd!.end
-    if (changelogEnd!.stable > token && windowsEnd!.stable >= windowsUntil)
-      return [changelogEnd!, windowsEnd!]
-    await sleep(STABLE_POLL_MS)
-  }
+): Promise<OpenedTask[]> {
+  const ranges = await log.admin.offsets(
+    restored.map(({ claim }) => ({ topic: claim.sub.inputTopic, partition: claim.partition })),
+  )
+  return restored.map(({ claim, restored: { record, checkpoint, unchangedSince } }, i) => {
+    const { position, isFirst } = resolvePosition(claim, record, ranges[i]!)
+    const { id, sub, partition, inputTopicId, owner, state } = claim
+    const start = { inputTopicId, position, record, state, checkpoint, token: owner.token }
+    return { id, sub, partition, isFirst, unchangedSince, start }
+  })
 }
 
-function openSegments(record: TaskRecord | null): Set<string> {
-  const open = new Set<string>()
-  for (const [store, segments] of Object.entries(record?.segments ?? {})) {
-    for (const segment of Object.keys(segments)) open.add(`${store}/${segment}`)
-  }
-  return open
-}
-
-async function readUntil(
-  log: Log,
-  topicPartition: { topic: string; partition: number },
-  from: number,
-  end: number,
-  take: (batch: RecordBatch) => Promise<void>,
-): Promise<void> {
-  const reader = log.partitionReader(topicPartition, from)
-  try {
-    // Ends on the position, never on a "last record seen": the end may be a gap.
-    while (reader.position < end) {
-      const batch = await reader.read(READ_BYTES)
-      if (batch === null) break
-      await take(batch)
-    }
-  } finally {
-    await reader.close()
-  }
-}
-
-/** Open step 5. @throws ProcessorError when where to go on is not certain: it stops, and never resets */
-async function resolvePosition(
-  { sub, partition }: AssignedTask,
-  committed: OffsetAndMetadata | null,
-  state: TaskState,
-  { record, checkpoint }: Restored,
-  { log }: OpenDependencies,
-): Promise<OpenedTask> {
-  const input = { topic: sub.inputTopic, partition }
+function resolvePosition(
+  { sub, partition, committed, inputTopicId }: Claim,
+  record: Restored['record'],
+  range: { readonly start: number; readonly end: number },
+): { position: number; isFirst: boolean } {
   const place = `${sub.inputTopic} partition ${partition}`
-  const [description] = await log.admin.describeTopics([sub.inputTopic])
-  const inputTopicId = description!.topicId
-  const [range] = await log.admin.offsets([input])
   const known = record?.inputs.find(({ topic }) => topic === sub.inputTopic)
   const resolved = committed !== null && committed.metadata !== UNRESOLVED ? committed.offset : null
 
@@ -289,18 +188,13 @@ async function resolvePosition(
       )
     }
   }
-  const position = known?.offset ?? resolved ?? range!.start
-  if (position < range!.start || position > range!.end) {
+  const position = known?.offset ?? resolved ?? range.start
+  if (position < range.start || position > range.end) {
     throw new ProcessorError(
       'POSITION_OUT_OF_RANGE',
-      `${place}: the task stands at ${position}, but the log holds ${range!.start} to ${range!.end}. ` +
+      `${place}: the task stands at ${position}, but the log holds ${range.start} to ${range.end}. ` +
         'Nothing was skipped: bring the missing records back, or replay the pipeline from what is there.',
     )
   }
-  return {
-    sub,
-    partition,
-    first: known === undefined,
-    start: { inputTopicId, position, record, state, checkpoint },
-  }
+  return { position, isFirst: known === undefined }
 }

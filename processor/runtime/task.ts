@@ -1,5 +1,5 @@
 import { BatchBuilder, KEY_END, STRIDE, type RecordBatch } from '../../log/batch.ts'
-import { encodeMark, decodeMark, MARK_HEADER, MARK_HEADERS, type TaskWatermark } from '../../schemas/marks.ts'
+import { decodeMark, MARK_HEADER, type TaskWatermark } from '../../schemas/marks.ts'
 import type { Clock } from '../../config/clock.ts'
 import type { CacheBudget } from '../state/cache-budget.ts'
 import type { Checkpoint, TaskState } from '../state/port.ts'
@@ -10,9 +10,10 @@ import { compile, type CompiledTask } from './compile.ts'
 import { RecordContext } from './context.ts'
 import { Counters } from './counters.ts'
 import { DeadLetters } from './dead-letters.ts'
+import { FrozenTask, type TaskSnapshot } from './frozen-task.ts'
 import { RecordError } from './operators/operator.ts'
 import type { Outputs } from './outputs.ts'
-import { encodeTaskRecord, OpenSegments, TASK_RECORD_KEY, type TaskRecord } from './progress.ts'
+import { OpenSegments, type TaskRecord } from './progress.ts'
 import { SourceTime, UpstreamTime, type InputTime } from './time.ts'
 
 export interface TaskDependencies {
@@ -31,6 +32,8 @@ export interface TaskStart {
   readonly record: TaskRecord | null
   readonly state: TaskState
   readonly checkpoint: Checkpoint
+  /** Under which the state is ours. */
+  readonly token: number
 }
 
 /** One sub-topology on one partition number: its operators, stores, time and position. */
@@ -43,7 +46,7 @@ export class Task {
   position: number
   readonly #dependencies: TaskDependencies
   readonly #inputTopicId: string
-  readonly #state: TaskState
+  #state: TaskState
   readonly #time: InputTime
   readonly #context: RecordContext
   readonly #compiled: CompiledTask
@@ -53,6 +56,7 @@ export class Task {
   readonly #changelog: BatchBuilder
   readonly #records: BatchBuilder
   #checkpoint: Checkpoint
+  #token: number
   #deletedWindowsBefore = 0
   #moved = false
   #droppedPrefixes: Buffer[] = []
@@ -67,6 +71,7 @@ export class Task {
     this.#inputTopicId = start.inputTopicId
     this.#state = start.state
     this.#checkpoint = start.checkpoint
+    this.#token = start.token
     const { plan, outputs, schemaIds, budget, clock } = dependencies
     this.#context = new RecordContext(outputs, partition)
     this.#changelog = new BatchBuilder(sub.windowsTopic, partition)
@@ -87,6 +92,22 @@ export class Task {
     })
     this.#stores = [...this.#compiled.dedupes, ...this.#compiled.windows].map(({ store }) => store)
     if (start.record !== null) this.#restore(start.record)
+  }
+
+  get token(): number {
+    return this.#token
+  }
+
+  /** Of its input; -Infinity: none yet. */
+  get watermarkMs(): number {
+    return this.#time.watermark
+  }
+
+  /** Goes on with its caches under a new token: its state is what it was when it was given up. */
+  takeOver({ state, checkpoint, token }: TaskStart): void {
+    this.#state = state
+    this.#checkpoint = checkpoint
+    this.#token = token
   }
 
   get hasMoved(): boolean {
@@ -160,22 +181,22 @@ export class Task {
     this.#moved = false
     const dropped = this.#droppedPrefixes
     this.#droppedPrefixes = []
-    return new FrozenTask(
-      this,
-      this.position,
-      this.#changelog,
-      this.#records,
-      dropped,
-      this.#checkpoint,
-      this.#state,
-      {
+    return new FrozenTask({
+      task: this,
+      position: this.position,
+      changelog: this.#changelog,
+      records: this.#records,
+      droppedPrefixes: dropped,
+      base: this.#checkpoint,
+      state: this.#state,
+      snapshot: {
         time: this.#time.snapshot(),
         windows: Object.fromEntries(
           this.#compiled.windows.map((operator) => [operator.name, operator.progress()]),
         ),
         counters: this.counters.snapshot(),
       },
-    )
+    })
   }
 
   /** What the task promises downstream, by boundary topic. Valid right after `freeze`. */
@@ -295,99 +316,6 @@ export class Task {
       operator.store.restore(this.#segments.of(operator.store.id))
     }
     for (const { store } of this.#compiled.dedupes) store.restore(this.#segments.of(store.id))
-  }
-}
-
-/** The parts of a task record taken when the buffers were closed. */
-export interface TaskSnapshot {
-  readonly time: TaskRecord['inputs'][number]['time']
-  readonly windows: TaskRecord['windows']
-  readonly counters: TaskRecord['counters']
-}
-
-/** A task's share of a commit, closed off from the processing that goes on. */
-export class FrozenTask {
-  readonly task: Task
-  readonly position: number
-  /** Full values of every changed entry, for `-windows`. */
-  readonly changelog: BatchBuilder
-  readonly #records: BatchBuilder
-  readonly #droppedPrefixes: readonly Buffer[]
-  readonly #base: Checkpoint
-  readonly #state: TaskState
-  readonly #snapshot: TaskSnapshot
-  #end: Checkpoint
-  #taskRecord: Buffer | null = null
-
-  constructor(
-    task: Task,
-    position: number,
-    changelog: BatchBuilder,
-    records: BatchBuilder,
-    droppedPrefixes: readonly Buffer[],
-    base: Checkpoint,
-    state: TaskState,
-    snapshot: TaskSnapshot,
-  ) {
-    this.task = task
-    this.position = position
-    this.changelog = changelog
-    this.#records = records
-    this.#droppedPrefixes = droppedPrefixes
-    this.#base = base
-    this.#end = base
-    this.#state = state
-    this.#snapshot = snapshot
-  }
-
-  /** Commit step 2, behind the changelog: the task record, which knows where its segments begin. */
-  taskRecordAfter(windowsOffset: number | null): BatchBuilder {
-    if (windowsOffset !== null) {
-      this.task.noteSegments(windowsOffset)
-      this.#end = { ...this.#end, windows: windowsOffset + this.changelog.count }
-    }
-    this.#taskRecord = encodeTaskRecord(this.task.recordOf(this.position, this.#snapshot))
-    this.#records.append(TASK_RECORD_KEY, this.#taskRecord)
-    return this.#records
-  }
-
-  taskRecordSent(offset: number): void {
-    this.#end = { ...this.#end, changelog: offset + 1 }
-  }
-
-  /** Commit step 5. @throws StateError */
-  async apply(timeMs: number): Promise<void> {
-    await this.#state.apply({
-      records: [this.changelog],
-      dropPrefixes: this.#droppedPrefixes,
-      taskRecord: this.#taskRecord,
-      base: this.#base,
-      end: this.#end,
-      timeMs,
-    })
-  }
-
-  /** Commit step 6. */
-  release(): void {
-    this.task.release(this.#end)
-  }
-}
-
-/** One record a downstream partition with the promises of all tasks of the process (design §7). */
-export function writePromises(outputs: Outputs, tasks: readonly Task[]): void {
-  const byTopic = new Map<string, { partitions: number; tasks: TaskWatermark[] }>()
-  for (const task of tasks) {
-    for (const { topic, partitions, time } of task.promises()) {
-      const promise = byTopic.get(topic)
-      if (promise === undefined) byTopic.set(topic, { partitions, tasks: [time] })
-      else promise.tasks.push(time)
-    }
-  }
-  for (const [topic, { partitions, tasks: promised }] of byTopic) {
-    const value = encodeMark({ kind: 'watermark', tasks: promised })
-    for (let partition = 0; partition < partitions; partition++) {
-      outputs.builder(topic, partition).append(null, value, MARK_HEADERS)
-    }
   }
 }
 

@@ -53,7 +53,7 @@ export interface StateEntry {
 
 /** The state of one task, as taken over by one owner. */
 export interface TaskState {
-  /** What was there when it was taken over; null: nothing, or of another log. */
+  /** What was there before it was taken over, under the token of then; null: nothing, or of another log. */
   readonly found: { readonly meta: StateMeta; readonly taskRecord: Buffer | null } | null
   /** Starts an empty copy under a new name; the old one goes away. */
   newIncarnation(timeMs: number): Promise<StateMeta>

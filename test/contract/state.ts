@@ -153,6 +153,7 @@ export function stateContract(
       const next = await state.takeOver('t_0', { ...OWNER, token: 11 })
       assert.deepEqual(next.found!.meta.checkpoint, { changelog: 1, windows: 1 })
       assert.equal(next.found!.taskRecord!.toString(), 'record')
+      assert.equal(next.found!.meta.token, OWNER.token)
       assert.deepEqual(await read(next, 'a'), ['1'])
     })
 

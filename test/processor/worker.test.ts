@@ -97,7 +97,7 @@ describe('a worker', () => {
       await send()
       held.resolve(undefined)
       await round
-      for (let i = 0; i < 5; i++) await worker.runOnce(0)
+      for (let i = 0; i < 5; i++) await worker.runOnce(100)
       await worker.flush()
       assert.equal((await driver.rows('d.copies')).length, 2)
       await worker.close()

@@ -89,7 +89,7 @@ export class EmbeddedState implements StateBackend {
     }
     const meta = { ...stored.meta, token: owner.token }
     const found = {
-      meta,
+      meta: stored.meta,
       taskRecord: stored.taskRecord === null ? null : Buffer.from(stored.taskRecord, 'base64'),
     }
     const taken = new EmbeddedTaskState(this, task, owner, found)

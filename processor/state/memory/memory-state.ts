@@ -33,10 +33,9 @@ export class MemoryState implements StateBackend {
           ),
         )
       }
+      const found = { meta: copy.meta, taskRecord: copy.taskRecord }
       copy.meta = { ...copy.meta, token: owner.token }
-      return Promise.resolve(
-        new MemoryTaskState(this.#tasks, task, owner, { meta: copy.meta, taskRecord: copy.taskRecord }),
-      )
+      return Promise.resolve(new MemoryTaskState(this.#tasks, task, owner, found))
     }
     return Promise.resolve(new MemoryTaskState(this.#tasks, task, owner, null))
   }

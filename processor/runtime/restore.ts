@@ -1,0 +1,185 @@
+import type { RecordBatch } from '../../log/batch.ts'
+import type { Log, PartitionOffsets, TopicPartition } from '../../log/port.ts'
+import type { Clock, Timer } from '../../config/clock.ts'
+import { segmentOf, segmentPrefix, storeOf } from '../state/keys.ts'
+import { sameLog, type Checkpoint } from '../state/port.ts'
+import type { Claim } from './open.ts'
+import { decodeTaskRecord, TASK_RECORD_KEY, type TaskRecord } from './progress.ts'
+
+const STABLE_POLL_MS = 10
+const READ_BYTES = 4 * 1024 * 1024
+
+export interface RestoreDependencies {
+  readonly log: Log
+  readonly clock: Clock
+  readonly timer: Timer
+  /** Ends a restore between two steps; what is applied is kept. */
+  readonly signal: AbortSignal
+  /** Told of offsets applied so far and in all. */
+  readonly onProgress: (claim: Claim, applied: number, total: number) => void
+}
+
+export interface Restored {
+  readonly record: TaskRecord | null
+  readonly checkpoint: Checkpoint
+  /** Changelog records applied. */
+  readonly applied: number
+  /** The token that the state carried before, where it was up to date: caches of then still hold. */
+  readonly unchangedSince: number | null
+}
+
+/** The ends to restore a task up to. */
+export interface RestoreEnds {
+  readonly changelog: PartitionOffsets
+  readonly windows: PartitionOffsets
+  /** The last stable offsets have passed the opened record, and what stood in `-windows` behind it. */
+  readonly isStable: boolean
+}
+
+/** One look at the ends of the tasks' changelogs. */
+export async function lookAtEnds(claims: readonly Claim[], log: Log): Promise<RestoreEnds[]> {
+  const ranges = await log.admin.offsets(
+    claims.flatMap(({ sub, partition }) => [
+      { topic: sub.changelogTopic, partition },
+      { topic: sub.windowsTopic, partition },
+    ]),
+  )
+  return claims.map(({ owner }, i) => {
+    const changelog = ranges[2 * i]!
+    const windows = ranges[2 * i + 1]!
+    const isStable = changelog.stable > owner.token && windows.stable >= windows.end
+    return { changelog, windows, isStable }
+  })
+}
+
+/** How many offsets of `-windows` a restore has to read. */
+export function offsetsToRestore(claim: Claim, ends: RestoreEnds): number {
+  const from = isUsable(claim, ends) ? claim.state.found!.meta.checkpoint.windows : 0
+  return Math.max(0, ends.windows.stable - Math.max(from, ends.windows.start))
+}
+
+/**
+ * Open step 4: brings a task's state up to its changelogs. A copy of this log goes on from its
+ * checkpoint; anything else begins anew. What somebody else has left open is waited for: the log
+ * ends it by its time-out.
+ */
+export async function restoreTask(
+  claim: Claim,
+  first: RestoreEnds,
+  dependencies: RestoreDependencies,
+): Promise<Restored> {
+  const { clock } = dependencies
+  const ends = first.isStable ? first : await untilStable(claim, first, dependencies)
+  const { state, id } = claim
+  const changelog = { topic: claim.sub.changelogTopic, partition: claim.partition }
+  const windows = { topic: claim.sub.windowsTopic, partition: claim.partition }
+
+  const found = isUsable(claim, ends) ? state.found! : null
+  const meta = found?.meta ?? (await state.newIncarnation(clock.nowMs()))
+  const before = found?.taskRecord ? decodeTaskRecord(found.taskRecord, id) : null
+
+  // The changelog first: its last task record says which segments are closed.
+  let recordBytes = null as Buffer | null
+  const changelogFrom = Math.max(meta.checkpoint.changelog, ends.changelog.start)
+  await readUntil(dependencies, changelog, changelogFrom, ends.changelog.stable, (batch) => {
+    for (let i = 0; i < batch.count; i++) {
+      if (batch.keyAt(i)?.equals(TASK_RECORD_KEY) === true) recordBytes = Buffer.from(batch.valueAt(i)!)
+    }
+    return Promise.resolve()
+  })
+  const record = recordBytes === null ? before : decodeTaskRecord(recordBytes, id)
+
+  const open = openSegments(record)
+  let checkpoint = meta.checkpoint
+  let applied = 0
+  const windowsFrom = Math.max(checkpoint.windows, ends.windows.start)
+  await readUntil(dependencies, windows, windowsFrom, ends.windows.stable, async (batch) => {
+    const end = { ...checkpoint, windows: batch.nextOffset }
+    await state.apply({
+      records: [batch],
+      skip: (key) => !open.has(`${storeOf(key)}/${segmentOf(key)}`),
+      dropPrefixes: [],
+      taskRecord: null,
+      base: checkpoint,
+      end,
+      timeMs: clock.nowMs(),
+    })
+    checkpoint = end
+    applied += batch.count
+    dependencies.onProgress(claim, batch.nextOffset - windowsFrom, ends.windows.stable - windowsFrom)
+  })
+
+  const end = {
+    changelog: ends.changelog.stable,
+    windows: Math.max(checkpoint.windows, ends.windows.stable),
+  }
+  await state.apply({
+    records: [],
+    // Closed by a commit that was never applied: nobody else would drop them.
+    dropPrefixes: [...openSegments(before)]
+      .filter((segment) => !open.has(segment))
+      .map((segment) => segmentPrefix(...(segment.split('/').map(Number) as [number, number]))),
+    taskRecord: recordBytes,
+    base: checkpoint,
+    end,
+    timeMs: clock.nowMs(),
+  })
+  const isUnchanged = found !== null && recordBytes === null && applied === 0
+  return { record, checkpoint: end, applied, unchangedSince: isUnchanged ? found.meta.token : null }
+}
+
+/** Whether the state that was found is a copy of these changelogs, and not of a longer past than theirs. */
+function isUsable({ state: { found }, owner }: Claim, { changelog, windows }: RestoreEnds): boolean {
+  return (
+    found !== null &&
+    sameLog(found.meta, owner) &&
+    found.meta.checkpoint.changelog <= changelog.stable &&
+    found.meta.checkpoint.windows <= windows.stable
+  )
+}
+
+/** Behind the opened record, and in `-windows` behind all that was there at the first look. */
+async function untilStable(
+  claim: Claim,
+  first: RestoreEnds,
+  { log, timer, signal }: RestoreDependencies,
+): Promise<RestoreEnds> {
+  for (;;) {
+    const [ends] = await lookAtEnds([claim], log)
+    const { changelog, windows } = ends!
+    if (changelog.stable > claim.owner.token && windows.stable >= first.windows.end) return ends!
+    await timer.sleep(STABLE_POLL_MS, signal)
+    signal.throwIfAborted()
+  }
+}
+
+function openSegments(record: TaskRecord | null): Set<string> {
+  const open = new Set<string>()
+  for (const [store, segments] of Object.entries(record?.segments ?? {})) {
+    for (const segment of Object.keys(segments)) open.add(`${store}/${segment}`)
+  }
+  return open
+}
+
+async function readUntil(
+  { log, timer, signal }: RestoreDependencies,
+  topicPartition: TopicPartition,
+  from: number,
+  end: number,
+  take: (batch: RecordBatch) => Promise<void>,
+): Promise<void> {
+  if (from >= end) return
+  const reader = log.partitionReader(topicPartition, from)
+  try {
+    // Ends on the position, never on a "last record seen": the end may be a gap.
+    while (reader.position < end) {
+      signal.throwIfAborted()
+      const batch = await reader.read(READ_BYTES)
+      if (batch !== null) await take(batch)
+      // Another replica may lag behind the one that told the end.
+      else if (reader.position < end) await timer.sleep(STABLE_POLL_MS, signal)
+    }
+  } finally {
+    await reader.close()
+  }
+}
