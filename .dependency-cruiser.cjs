@@ -6,7 +6,7 @@ const only = (name, importer, target, comment) => ({
   name,
   severity: 'error',
   comment,
-  from: { pathNot: [importer, '^(test|bench)/'] },
+  from: { pathNot: [importer, '^(test|bench)/', '^node_modules/'] },
   to: { path: target },
 })
 
@@ -83,6 +83,24 @@ module.exports = {
       'Other implementations of the ports know nothing of it.',
     ),
     only(
+      'only-the-kafka-log-imports-kafkajs',
+      '^log/kafkajs/',
+      'node_modules/kafkajs/',
+      'Everything else speaks the port.',
+    ),
+    only(
+      'only-the-redis-state-imports-ioredis',
+      '^processor/state/redis/',
+      'node_modules/ioredis/',
+      'Everything else speaks the port.',
+    ),
+    only(
+      'only-telemetry-imports-the-metrics-library',
+      '^telemetry/',
+      'node_modules/prom-client/',
+      'One place decides how a metric is called.',
+    ),
+    only(
       'only-the-local-sink-imports-duckdb',
       '^sinks/local/',
       'node_modules/@duckdb/',
@@ -105,17 +123,24 @@ module.exports = {
     {
       name: 'only-wire-imports-implementations-of-the-log',
       severity: 'error',
-      comment: 'cli/wire.ts alone joins ports and implementations (design §4).',
-      from: { pathNot: ['^cli/wire\\.ts$', '^log/embedded/', '^processor/testing/', '^(test|bench)/'] },
+      comment: 'cli/wire/ alone joins ports and implementations (design §4).',
+      from: {
+        pathNot: [
+          '^cli/wire/',
+          '^log/(embedded|kafkajs|simulated)/',
+          '^processor/testing/',
+          '^(test|bench)/',
+        ],
+      },
       to: { path: '^log/(embedded|kafkajs|simulated)/' },
     },
     {
       name: 'only-wire-imports-implementations-of-the-state',
       severity: 'error',
-      comment: 'cli/wire.ts alone joins ports and implementations (design §4).',
+      comment: 'cli/wire/ alone joins ports and implementations (design §4).',
       from: {
         pathNot: [
-          '^cli/wire\\.ts$',
+          '^cli/wire/',
           '^processor/state/(embedded|redis)/',
           '^processor/testing/',
           '^(test|bench)/',
@@ -126,9 +151,9 @@ module.exports = {
     {
       name: 'only-wire-imports-implementations-of-the-sinks',
       severity: 'error',
-      comment: 'cli/wire.ts alone joins ports and implementations (design §4).',
+      comment: 'cli/wire/ alone joins ports and implementations (design §4).',
       from: {
-        pathNot: ['^cli/wire\\.ts$', '^sinks/(local|bigquery|bigtable|gcs|pubsub)/', '^(test|bench)/'],
+        pathNot: ['^cli/wire/', '^sinks/(local|bigquery|bigtable|gcs|pubsub)/', '^(test|bench)/'],
       },
       to: { path: '^sinks/(local|bigquery|bigtable|gcs|pubsub)/' },
     },

@@ -66,7 +66,8 @@ async function runCommit(
       topic: task.sub.inputTopic,
       partition: task.partition,
       offset: position,
-      metadata: '',
+      // So that a position whose changelog is gone is told from one that somebody set.
+      metadata: task.owner.topicId,
     })),
     group,
   )

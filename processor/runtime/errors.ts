@@ -8,6 +8,7 @@ export class ProcessorError extends Error {
     | 'TOPOLOGY_CHANGED'
     | 'PARTITIONS_CHANGED'
     | 'TOPIC_MISSING'
+    | 'CHANGELOG_LOST'
 
   constructor(code: ProcessorError['code'], message: string) {
     super(message)

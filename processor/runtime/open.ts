@@ -158,7 +158,7 @@ export async function resolvePositions(
   return restored.map(({ claim, restored: { record, checkpoint, unchangedSince } }, i) => {
     const { position, isFirst } = resolvePosition(claim, record, ranges[i]!)
     const { id, sub, partition, inputTopicId, owner, state } = claim
-    const start = { inputTopicId, position, record, state, checkpoint, token: owner.token }
+    const start = { inputTopicId, position, record, state, checkpoint, owner }
     return { id, sub, partition, isFirst, unchangedSince, start }
   })
 }
@@ -187,6 +187,14 @@ function resolvePosition(
           `reset the group. Set it back to ${known.offset}, or replay the pipeline, which resets state and offsets together.`,
       )
     }
+  }
+  if (known === undefined && committed !== null && resolved !== null && committed.metadata !== '') {
+    throw new ProcessorError(
+      'CHANGELOG_LOST',
+      `${place}: the group stands at ${resolved}, but ${sub.changelogTopic} partition ${partition} holds no task ` +
+        'record: the changelog was deleted, or its records were. Bring it back, or replay the pipeline, which ' +
+        'resets state and offsets together.',
+    )
   }
   const position = known?.offset ?? resolved ?? range.start
   if (position < range.start || position > range.end) {

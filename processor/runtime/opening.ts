@@ -53,9 +53,9 @@ export class Opening {
     return opening
   }
 
-  /** All tasks are ready or taken. */
-  get isDone(): boolean {
-    return this.#unopened === 0
+  /** Tasks that are not ready yet. */
+  get restoring(): number {
+    return this.#unopened
   }
 
   /** What ended the tasks that were not ready yet; null: nothing so far. */

@@ -3,6 +3,7 @@ import type { Log, PartitionOffsets, TopicPartition } from '../../log/port.ts'
 import type { Clock, Timer } from '../../config/clock.ts'
 import { segmentOf, segmentPrefix, storeOf } from '../state/keys.ts'
 import { sameLog, type Checkpoint } from '../state/port.ts'
+import { ProcessorError } from './errors.ts'
 import type { Claim } from './open.ts'
 import { decodeTaskRecord, TASK_RECORD_KEY, type TaskRecord } from './progress.ts'
 
@@ -89,6 +90,7 @@ export async function restoreTask(
   })
   const record = recordBytes === null ? before : decodeTaskRecord(recordBytes, id)
 
+  assertWhole(claim, record, meta.checkpoint, ends)
   const open = openSegments(record)
   let checkpoint = meta.checkpoint
   let applied = 0
@@ -151,6 +153,24 @@ async function untilStable(
     await timer.sleep(STABLE_POLL_MS, signal)
     signal.throwIfAborted()
   }
+}
+
+/** Open segments begin at or behind the log's start, unless somebody else has cut it. */
+function assertWhole(
+  { id, sub, partition }: Claim,
+  record: TaskRecord | null,
+  { windows: from }: Checkpoint,
+  { windows: { start } }: RestoreEnds,
+): void {
+  const firsts = Object.values(record?.segments ?? {}).flatMap((segments) => Object.values(segments))
+  const needed = Math.max(from, Math.min(...firsts, Infinity))
+  if (needed >= start) return
+  throw new ProcessorError(
+    'CHANGELOG_LOST',
+    `${id}: its open windows begin at offset ${needed} of ${sub.windowsTopic} partition ${partition}, but the topic ` +
+      `holds records from ${start} on only: something else has deleted them (its retention has to be -1). ` +
+      'Bring them back, or replay the pipeline, which resets state and offsets together.',
+  )
 }
 
 function openSegments(record: TaskRecord | null): Set<string> {

@@ -2,7 +2,7 @@ import { BatchBuilder, KEY_END, STRIDE, type RecordBatch } from '../../log/batch
 import { decodeMark, MARK_HEADER, type TaskWatermark } from '../../schemas/marks.ts'
 import type { Clock } from '../../config/clock.ts'
 import type { CacheBudget } from '../state/cache-budget.ts'
-import type { Checkpoint, TaskState } from '../state/port.ts'
+import type { Checkpoint, StateOwner, TaskState } from '../state/port.ts'
 import type { DedupeStore } from '../state/dedupe-store.ts'
 import type { WindowStore } from '../state/window-store.ts'
 import { taskId, type Plan, type SubTopology } from '../topology/plan.ts'
@@ -32,8 +32,7 @@ export interface TaskStart {
   readonly record: TaskRecord | null
   readonly state: TaskState
   readonly checkpoint: Checkpoint
-  /** Under which the state is ours. */
-  readonly token: number
+  readonly owner: StateOwner
 }
 
 /** One sub-topology on one partition number: its operators, stores, time and position. */
@@ -56,7 +55,7 @@ export class Task {
   readonly #changelog: BatchBuilder
   readonly #records: BatchBuilder
   #checkpoint: Checkpoint
-  #token: number
+  #owner: StateOwner
   #deletedWindowsBefore = 0
   #moved = false
   #droppedPrefixes: Buffer[] = []
@@ -71,7 +70,7 @@ export class Task {
     this.#inputTopicId = start.inputTopicId
     this.#state = start.state
     this.#checkpoint = start.checkpoint
-    this.#token = start.token
+    this.#owner = start.owner
     const { plan, outputs, schemaIds, budget, clock } = dependencies
     this.#context = new RecordContext(outputs, partition)
     this.#changelog = new BatchBuilder(sub.windowsTopic, partition)
@@ -94,8 +93,9 @@ export class Task {
     if (start.record !== null) this.#restore(start.record)
   }
 
-  get token(): number {
-    return this.#token
+  /** Of its changelogs, and under which token its state is ours. */
+  get owner(): StateOwner {
+    return this.#owner
   }
 
   /** Of its input; -Infinity: none yet. */
@@ -104,10 +104,10 @@ export class Task {
   }
 
   /** Goes on with its caches under a new token: its state is what it was when it was given up. */
-  takeOver({ state, checkpoint, token }: TaskStart): void {
+  takeOver({ state, checkpoint, owner }: TaskStart): void {
     this.#state = state
     this.#checkpoint = checkpoint
-    this.#token = token
+    this.#owner = owner
   }
 
   get hasMoved(): boolean {

@@ -168,6 +168,11 @@ export class Worker {
     return [...this.#tasks.values()]
   }
 
+  /** How many assigned tasks are brought up to their changelogs, and do not run yet. */
+  get restoring(): number {
+    return this.#opening?.restoring ?? 0
+  }
+
   /** Every task that the group gave this process runs. */
   get isReady(): boolean {
     return this.#group !== null && !this.#reopening.isOn && this.#opening === null
@@ -435,9 +440,9 @@ export class Worker {
     if (opening === null) return
     if (opening.failure !== null) throw opening.failure as Error
     const opened = opening.takeReady()
-    if (opening.isDone) this.#opening = null
+    if (opening.restoring === 0) this.#opening = null
     if (opened.length > 0) await this.#take(opened)
-    if (opening.isDone) this.#disposeParked()
+    if (this.#opening === null) this.#disposeParked()
   }
 
   async #take(opened: readonly OpenedTask[]): Promise<void> {
@@ -447,7 +452,11 @@ export class Worker {
       this.#parked.delete(id)
       let task: Task
       // Step 4: caches hold where nobody had the state in between and nothing was applied here.
-      if (parked !== undefined && parked.token === unchangedSince && parked.position === start.position) {
+      if (
+        parked !== undefined &&
+        parked.owner.token === unchangedSince &&
+        parked.position === start.position
+      ) {
         task = parked
         task.takeOver(start)
       } else {

@@ -81,8 +81,9 @@ export class DedupeStore {
       start += this.#segmentMs
     ) {
       const segment = this.#segments.get(start)
-      if (segment === undefined || segment.complete || segment.ids.has(id)) continue
-      this.#wanted.push({ segment, id })
+      if (segment === undefined) continue
+      if (segment.complete || segment.ids.has(id)) this.#budget.hits++
+      else this.#wanted.push({ segment, id })
     }
   }
 
@@ -92,6 +93,7 @@ export class DedupeStore {
     const wanted = this.#wanted
     if (wanted.length === 0) return null
     this.#wanted = []
+    this.#budget.misses += wanted.length
     const keys = wanted.map(({ segment, id }) => segmentKey(this.id, segment.startMs, id))
     return state.readMany(keys).then((values) => {
       for (let i = 0; i < values.length; i++) {
