@@ -47,8 +47,8 @@ export interface Claim extends AssignedTask {
 export interface OpenedTask extends AssignedTask {
   readonly id: string
   readonly start: TaskStart
-  /** Nothing was ever committed for it: its position has to be, before it runs. */
-  readonly isFirst: boolean
+  /** The group holds no position of it (a first start, or expired): it has to be committed before it runs. */
+  readonly mustCommit: boolean
   /** The token that the state carried before, where nothing has changed since; else null. */
   readonly unchangedSince: number | null
 }
@@ -156,10 +156,10 @@ export async function resolvePositions(
     restored.map(({ claim }) => ({ topic: claim.sub.inputTopic, partition: claim.partition })),
   )
   return restored.map(({ claim, restored: { record, checkpoint, unchangedSince } }, i) => {
-    const { position, isFirst } = resolvePosition(claim, record, ranges[i]!)
+    const { position, mustCommit } = resolvePosition(claim, record, ranges[i]!)
     const { id, sub, partition, inputTopicId, owner, state } = claim
     const start = { inputTopicId, position, record, state, checkpoint, owner }
-    return { id, sub, partition, isFirst, unchangedSince, start }
+    return { id, sub, partition, mustCommit, unchangedSince, start }
   })
 }
 
@@ -167,7 +167,7 @@ function resolvePosition(
   { sub, partition, committed, inputTopicId }: Claim,
   record: Restored['record'],
   range: { readonly start: number; readonly end: number },
-): { position: number; isFirst: boolean } {
+): { position: number; mustCommit: boolean } {
   const place = `${sub.inputTopic} partition ${partition}`
   const known = record?.inputs.find(({ topic }) => topic === sub.inputTopic)
   const resolved = committed !== null && committed.metadata !== UNRESOLVED ? committed.offset : null
@@ -204,5 +204,5 @@ function resolvePosition(
         'Nothing was skipped: bring the missing records back, or replay the pipeline from what is there.',
     )
   }
-  return { position, isFirst: known === undefined }
+  return { position, mustCommit: known === undefined || resolved === null }
 }

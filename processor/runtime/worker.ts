@@ -447,7 +447,7 @@ export class Worker {
 
   async #take(opened: readonly OpenedTask[]): Promise<void> {
     const tasks: Task[] = []
-    for (const { id, sub, partition, start, isFirst, unchangedSince } of opened) {
+    for (const { id, sub, partition, start, mustCommit, unchangedSince } of opened) {
       const parked = this.#parked.get(id)
       this.#parked.delete(id)
       let task: Task
@@ -471,12 +471,12 @@ export class Worker {
         })
         await task.load()
       }
-      if (isFirst) task.markMoved()
+      if (mustCommit) task.markMoved()
       this.#tasks.set(id, task)
       tasks.push(task)
     }
-    // First start: the resolved positions are committed with a task record before the tasks run.
-    if (opened.some(({ isFirst }) => isFirst)) await this.#commitAll()
+    // First start, or expired: the resolved positions are committed with a task record before the tasks run.
+    if (opened.some(({ mustCommit }) => mustCommit)) await this.#commitAll()
     // Step 6. Seek and run.
     const inputs = tasks.map((task) => ({ topic: task.sub.inputTopic, partition: task.partition }))
     for (const [i, task] of tasks.entries()) this.#consumer.seek(inputs[i]!, task.position)
@@ -604,6 +604,8 @@ const RECOVERABLE = new Set([
   'STALE_GENERATION',
   'TRANSACTION_TIMED_OUT',
   'OUTCOME_UNKNOWN',
+  // Who owns the task by now has deleted what it needs no more; where it is really so, open step 5 says it.
+  'OFFSET_OUT_OF_RANGE',
   'STORAGE',
   'UNAVAILABLE',
 ])
