@@ -62,6 +62,7 @@ export interface Recovered {
   readonly note: string | null
 }
 
+/** A sink of a table with a `key` replaces the row of equal key by the later one; within a batch the last stays. */
 export interface Sink {
   /** Names the destination in the group id, in positions and in errors: `dataset.table`. */
   readonly destination: string

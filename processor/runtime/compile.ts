@@ -1,10 +1,11 @@
 import type { RecordBatch } from '../../log/batch.ts'
 import { STRIDE, VALUE_END, VALUE_START } from '../../log/batch.ts'
-import { readSchemaId } from '../../schemas/wire.ts'
+import type { Row } from '../../schemas/schema.ts'
+import { HEADER_BYTES, readSchemaId } from '../../schemas/wire.ts'
 import type { CacheBudget } from '../state/cache-budget.ts'
 import { DedupeStore } from '../state/dedupe-store.ts'
 import { WindowStore } from '../state/window-store.ts'
-import type { LateNode, Node, SinkNode } from '../topology/graph.ts'
+import type { LateNode, Node, SinkNode, SourceNode } from '../topology/graph.ts'
 import type { Plan, StoreDefinition, SubTopology } from '../topology/plan.ts'
 import { RowAggregate } from '../windows/row-aggregate.ts'
 import type { RecordContext } from './context.ts'
@@ -13,8 +14,10 @@ import { ENVELOPE_BYTES, readEnvelope } from './envelope.ts'
 import { dedupeOperator } from './operators/dedupe.ts'
 import { fanOut, RecordError, type Operator } from './operators/operator.ts'
 import {
+  avroRows,
   filterOperator,
   flatMapOperator,
+  jsonRows,
   mapOperator,
   repartitionOperator,
   selectKeyOperator,
@@ -86,7 +89,10 @@ class Compiler {
     const operator = root.kind === 'window-final' ? this.#operator(root, time) : this.#downstream(root, time)
     return {
       reader: rootReader(this.#sub, this.#dependencies),
-      root: operator,
+      root:
+        root.kind === 'source' && root.foreign !== null
+          ? timedByRecords(operator, time, root.contract.disorderMs)
+          : operator,
       // Built from the leaves up; closed from the root down.
       windows: this.#windows.reverse(),
       dedupes: this.#dedupes,
@@ -197,9 +203,13 @@ class Compiler {
   #sink(node: SinkNode): Operator {
     const { plan, schemaIds } = this.#dependencies
     const target = this.#target(plan.topicOf(node))
+    const { destination } = node
+    if (destination.kind === 'topic' && destination.format === 'json') {
+      return sinkOperator(node, target, jsonRows(node))
+    }
     const schemaId = schemaIds.get(`${target.topic}-value`)
     if (schemaId === undefined) throw new Error(`${node.name}: its schema is not registered`)
-    return sinkOperator(node, { ...target, schemaId }, backingOf(node.input))
+    return sinkOperator(node, target, avroRows(node, schemaId, backingOf(node.input)))
   }
 
   #target(topic: string): TopicTarget {
@@ -233,16 +243,17 @@ function rootReader(sub: SubTopology, { schemaIds, time }: CompileDependencies):
   const { root } = sub
   if (root.kind === 'window-final') return partialReader()
   if (root.kind === 'repartition') return repartitionReader(root.name, root.schema.view())
-  const view = root.contract.sourceView()
+  // Bare values have no header, and no schema was registered for them.
+  if (root.foreign?.encoding === 'bare') return foreignReader(root, null)
   const expected = schemaIds.get(`${sub.inputTopic}-value`)
+  if (expected === undefined) throw new Error(`${root.name}: its schema is not registered`)
+  if (root.foreign !== null) return foreignReader(root, expected)
+  const view = root.contract.sourceView()
   return {
     read(batch, index, context) {
       const { start, end } = valueRange(batch, index, root.name)
-      const id = readSchemaId(batch.buffer, start, end)
-      if (id !== expected) {
-        throw new RecordError(root.name, new Error(`schema id ${id} is not this pipeline's (${expected})`))
-      }
-      view.$wrap(batch.buffer, start + 5, end)
+      checkSchemaId(batch, start, end, expected, root.name)
+      view.$wrap(batch.buffer, start + HEADER_BYTES, end)
       context.eventTimeMs = view.$eventTimeMs
       // A positional source writes the watermark into the record; elsewhere it is the partition's.
       const carried = view.$watermarkMs
@@ -253,6 +264,65 @@ function rootReader(sub: SubTopology, { schemaIds, time }: CompileDependencies):
       return view
     },
   }
+}
+
+/**
+ * A topic that others write: the contract's own fields, and nobody has checked them (design §7).
+ * @param expected the schema id in each value's header; null: values are bare
+ */
+function foreignReader({ name, contract }: SourceNode, expected: number | null): RootReader {
+  const view = contract.schema.view()
+  const { eventTime, maxAgeMs, maxAheadMs } = contract
+  return {
+    read(batch, index, context) {
+      const { start, end } = valueRange(batch, index, name)
+      if (expected !== null) checkSchemaId(batch, start, end, expected, name)
+      view.$wrap(batch.buffer, start + (expected === null ? 0 : HEADER_BYTES), end)
+      const ingestionMs = batch.timestampAt(index)
+      const eventTimeMs = ((view as unknown as Row)[eventTime] as number | null) ?? ingestionMs
+      if (eventTimeMs < ingestionMs - maxAgeMs || eventTimeMs > ingestionMs + maxAheadMs) {
+        const span = eventTimeMs > ingestionMs ? 'after' : 'before'
+        throw new RecordError(
+          name,
+          Object.assign(
+            new RangeError(
+              `its event time is ${Math.abs(eventTimeMs - ingestionMs)} ms ${span} its timestamp: ` +
+                `the contract allows ${span === 'after' ? maxAheadMs : maxAgeMs}`,
+            ),
+            { field: eventTime },
+          ),
+        )
+      }
+      context.eventTimeMs = eventTimeMs
+      context.ingestionMs = ingestionMs
+      context.keyText = undefined
+      return view
+    },
+  }
+}
+
+/**
+ * Each record carries the watermark that the ones before it made. Apart from the reader, which also looks ahead:
+ * time may move only with what is processed.
+ */
+function timedByRecords(next: Operator, time: InputTime, disorderMs: number): Operator {
+  return {
+    process(value, context) {
+      context.watermarkMs = time.watermark
+      context.e = time.e
+      time.advanceTo(context.eventTimeMs - disorderMs)
+      next.process(value, context)
+    },
+    ...(next.want === undefined
+      ? {}
+      : { want: (value: unknown, context: RecordContext) => next.want!(value, context) }),
+  }
+}
+
+function checkSchemaId(batch: RecordBatch, start: number, end: number, expected: number, node: string): void {
+  const id = readSchemaId(batch.buffer, start, end)
+  if (id === expected) return
+  throw new RecordError(node, new Error(`schema id ${id} is not this pipeline's (${expected})`))
 }
 
 function repartitionReader(

@@ -8,7 +8,7 @@ export interface StreamTime {
   readonly e: number
 }
 
-/** Time of one input partition, moved by its marks alone: records do not move it. */
+/** Time of one input partition, moved by its marks; records move only what others write. */
 export interface InputTime extends StreamTime {
   /** No record ingested before this will come. */
   readonly ingested: number
@@ -16,6 +16,8 @@ export interface InputTime extends StreamTime {
   observe(mark: Mark, timestampMs: number): void
   /** Told the ingestion time of the input's records, which never falls. */
   advanceIngestion(timestampMs: number): void
+  /** Told how far a topic that others write has come by its records: it has no heartbeats. */
+  advanceTo(watermarkMs: number): void
   snapshot(): TimeSnapshot
 }
 
@@ -64,6 +66,10 @@ export class SourceTime implements InputTime {
     if (timestampMs > this.ingested) this.ingested = timestampMs
   }
 
+  advanceTo(watermarkMs: number): void {
+    if (watermarkMs > this.watermark) this.watermark = watermarkMs
+  }
+
   snapshot(): TimeSnapshot {
     const writers: Record<string, { t: number; expiresMs: number | null }> = {}
     for (const [name, { t, expiresMs }] of this.#writers) writers[name] = { t, expiresMs: orNull(expiresMs) }
@@ -106,6 +112,9 @@ export class UpstreamTime implements InputTime {
 
   /** A record's own ingestion time lies in the record; only the upstream tasks know their least. */
   advanceIngestion(): void {}
+
+  /** Records of our own tasks do not move it: the tasks promise. */
+  advanceTo(): void {}
 
   snapshot(): TimeSnapshot {
     const tasks: TaskWatermark[] = []

@@ -38,7 +38,7 @@ export interface StateWrite {
   readonly records: readonly StateRecords[]
   /** Rows to leave out, by key; none where absent. */
   readonly skip?: (key: Buffer) => boolean
-  /** Key prefixes whose entries go away whole. */
+  /** Key prefixes, each of one whole segment (keys.ts), whose entries go away whole. */
   readonly dropPrefixes: readonly Buffer[]
   readonly taskRecord: Buffer | null
   readonly base: Checkpoint
@@ -57,9 +57,16 @@ export interface TaskState {
   readonly found: { readonly meta: StateMeta; readonly taskRecord: Buffer | null } | null
   /** Starts an empty copy under a new name; the old one goes away. */
   newIncarnation(timeMs: number): Promise<StateMeta>
-  /** Values in the keys' order, null where there is none. @throws StateError STATE_LOST */
+  /**
+   * Values in the keys' order, null where there is none; views that may share one buffer.
+   * @throws StateError STATE_LOST
+   */
   readMany(keys: readonly Buffer[]): Promise<(Buffer | null)[]>
-  /** All entries whose key begins with `prefix`, in chunks, in no order. @throws StateError STATE_LOST */
+  /**
+   * All entries whose key begins with `prefix` (a segment, or more), in chunks, in no order. One that is
+   * written or deleted meanwhile may come twice, or not.
+   * @throws StateError STATE_LOST
+   */
   scan(prefix: Buffer): AsyncIterable<readonly StateEntry[]>
   /**
    * Applies what a commit wrote, if the checkpoint is still its base; if it is its end already, that was done before.

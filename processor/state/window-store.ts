@@ -77,7 +77,8 @@ export class WindowStore {
 
   want(windowStartMs: number, key: string): void {
     const window = this.#window(windowStartMs)
-    if (!window.complete && !window.entries.has(key)) this.#wanted.push({ window, key })
+    if (window.complete || window.entries.has(key)) this.#budget.hits++
+    else this.#wanted.push({ window, key })
   }
 
   /** null: nothing to read. */
@@ -85,6 +86,7 @@ export class WindowStore {
     const wanted = this.#wanted
     if (wanted.length === 0) return null
     this.#wanted = []
+    this.#budget.misses += wanted.length
     const keys = wanted.map(({ window, key }) =>
       windowKey(this.id, this.#segmentOf(window.startMs), window.startMs, key),
     )
@@ -118,6 +120,11 @@ export class WindowStore {
   replace(windowStartMs: number, key: string, accumulators: Accumulators): void {
     this.change(windowStartMs, key)
     this.#window(windowStartMs).entries.get(key)!.accumulators = accumulators
+  }
+
+  /** What has changed since the last `freeze`, in no order. */
+  forEachChange(visit: (windowStartMs: number, key: string, accumulators: Accumulators) => void): void {
+    for (const { window, key, entry } of this.#dirty) visit(window.startMs, key, entry.accumulators)
   }
 
   /** The starts, in order, of the windows in [fromMs, untilMs) that may hold something. */

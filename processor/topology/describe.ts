@@ -48,7 +48,7 @@ function label(node: Node, plan: Plan): string {
     case 'window':
     case 'window-partial':
     case 'window-final':
-      return `${node.kind} ${node.name}`
+      return `${node.kind} ${node.name}${node.emit === 'updates' ? ' (updates)' : ''}`
     case 'sink':
       return `${node.destination.kind} ${node.destination.name}`
     case 'stamp':

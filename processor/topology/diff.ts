@@ -13,7 +13,7 @@ export interface TopologyDescription {
 export function describeTopology(plan: Plan): TopologyDescription {
   const nodes: Record<string, Record<string, string>> = {}
   for (const node of plan.pipeline.graph.nodes) {
-    const options = optionsOf(node)
+    const options = optionsOf(node, plan)
     if (options !== null)
       nodes[node.name] = { kind: node.kind, ...options, 'sub-topology': subOf(plan, node) }
   }
@@ -59,10 +59,17 @@ export function checkCompatible(written: TopologyDescription, current: TopologyD
   )
 }
 
-function optionsOf(node: Node): Record<string, string> | null {
+function optionsOf(node: Node, plan: Plan): Record<string, string> | null {
   switch (node.kind) {
     case 'source':
-      return { topic: node.topic, schema: node.contract.sourceSchema.avroText }
+      if (node.foreign === null) return { topic: node.topic, schema: node.contract.sourceSchema.avroText }
+      return {
+        ...node.foreign,
+        schema: node.contract.schema.avroText,
+        disorder: `${node.contract.disorderMs} ms`,
+        // Another number puts keys into other partitions than their state is in.
+        partitions: String(plan.subTopologies.find(({ root }) => root === node)!.partitions),
+      }
     case 'dedupe':
       return { id: node.idColumns.join(', '), horizon: `${node.horizonMs} ms` }
     case 'repartition':
@@ -73,6 +80,9 @@ function optionsOf(node: Node): Record<string, string> | null {
       return {
         windows: `tumbling ${node.windows.sizeMs} ms`,
         grace: `${node.windows.graceMs} ms`,
+        // With the same state, but not the same outputs: a window that was touched before the change would
+        // never be emitted after it.
+        emit: node.emit,
         emptyWindows: String(node.windows.emptyWindows),
         key: node.keyColumns.join(', '),
         aggregates: Object.entries(node.aggregates)

@@ -1,5 +1,5 @@
 import type { Contract } from '../../schemas/contract.ts'
-import type { TableOptions } from '../../schemas/destinations.ts'
+import type { TableOptions, TopicFormat } from '../../schemas/destinations.ts'
 import type { Schema } from '../../schemas/schema.ts'
 import type { Aggregate } from '../windows/aggregates.ts'
 import type { TumblingWindows } from '../windows/tumbling.ts'
@@ -19,7 +19,19 @@ export interface SourceNode extends NodeBase {
   /** The logical name, bound by configuration. */
   readonly topic: string
   readonly contract: AnyContract
+  /** null: it is written by our own sources, under the application's name. */
+  readonly foreign: ForeignTopic | null
 }
+
+/** A topic that others write: no heartbeats, no leading columns, no checks before it. */
+export interface ForeignTopic {
+  /** Its full name. */
+  readonly topic: string
+  readonly encoding: ForeignEncoding
+}
+
+/** Avro of the contract's fields: behind the registry's header, or bare. */
+export type ForeignEncoding = 'registry' | 'bare'
 
 /** Drops records whose id was seen with an ingestion time within the horizon. The first by offset wins. */
 export interface DedupeNode extends NodeBase {
@@ -70,8 +82,15 @@ export interface RepartitionNode extends NodeBase {
   readonly schema: AnySchema
 }
 
+/**
+ * When an aggregate gives its rows: `final`, one for each window when it has closed; `updates`, one with
+ * each commit for each window that has changed since the last.
+ */
+export type Emit = 'final' | 'updates'
+
 interface WindowNodeBase extends NodeBase {
   readonly windows: TumblingWindows
+  readonly emit: Emit
   readonly aggregates: Readonly<Record<string, Aggregate<any, unknown>>>
   readonly keyColumns: readonly string[]
   readonly schema: AnySchema
@@ -105,10 +124,19 @@ export interface SinkNode extends NodeBase {
   readonly kind: 'sink'
   readonly input: Node
   readonly destination:
-    | { readonly kind: 'table'; readonly name: string; readonly options: TableOptions<never> }
+    | {
+        readonly kind: 'table'
+        readonly name: string
+        readonly options: TableOptions<never>
+        /** The columns by which a row replaces the one before it. null: rows are appended. */
+        readonly key: readonly string[] | null
+      }
     | {
         readonly kind: 'topic'
         readonly name: string
+        readonly format: TopicFormat
+        /** null: one of the application's. */
+        readonly topic: string | null
         readonly descriptions: Readonly<Record<string, string>>
       }
   readonly schema: AnySchema
@@ -131,7 +159,13 @@ export type Node =
 
 /** The pipeline is wrong as written; said before anything starts. */
 export class TopologyError extends Error {
-  readonly code: 'DUPLICATE_NAME' | 'SCHEMA_MISSING' | 'NO_SOURCE' | 'BAD_OPTION' | 'INCOMPATIBLE_TOPOLOGY'
+  readonly code:
+    | 'DUPLICATE_NAME'
+    | 'SCHEMA_MISSING'
+    | 'NO_SOURCE'
+    | 'BAD_OPTION'
+    | 'NOT_ON_UPDATES'
+    | 'INCOMPATIBLE_TOPOLOGY'
 
   constructor(code: TopologyError['code'], message: string) {
     super(message)

@@ -2,12 +2,24 @@ import type { Contract } from '../../schemas/contract.ts'
 import { topic } from '../../schemas/destinations.ts'
 import { parseDurationMs, type Duration } from '../../schemas/duration.ts'
 import type { Row } from '../../schemas/schema.ts'
-import { Graph, TopologyError, type LateNode, type Node } from './graph.ts'
+import { Graph, TopologyError, type ForeignEncoding, type LateNode, type Node } from './graph.ts'
 import { Stream } from './stream.ts'
 
 export interface SourceOptions {
-  /** Copies of a record no further apart in ingestion than this are dropped. Default 24 h. */
+  /**
+   * Copies of a record no further apart in ingestion than this are dropped. Default 24 h; for a topic that
+   * others write none are looked for unless it is given.
+   */
   readonly dedupeHorizon?: Duration
+  /**
+   * The full name of a topic that others write. Its values are Avro of the contract's fields, its keys the
+   * contract's. It has no heartbeats: the greatest event time so far of each partition, less the contract's
+   * `disorder`, is its watermark. Events outside of `maxAge` and `maxAhead`, counted from the record's
+   * timestamp, become dead letters. Default: the application's own, filled by the source's input.
+   */
+  readonly topic?: string
+  /** Of a topic that others write: whether values begin with the registry's header. Default `registry`. */
+  readonly encoding?: ForeignEncoding
 }
 
 export interface Source<T> {
@@ -80,20 +92,30 @@ export function definePipeline<const S extends Record<string, Source<any>>>(
   }
 }
 
-/** A source with its own dedupe, which is named after it (design §4, Identity). */
+/** A source with its own dedupe, which is named after it (design §4, Identity), unless others write its topic. */
 function addSource(
   graph: Graph,
   name: string,
   { topic: topicName, contract, options }: Source<any>,
 ): Stream<unknown> {
-  let node: Node = graph.add({ kind: 'source', name, topic: topicName, contract, schema: contract.schema })
+  const { topic: fullName, encoding, dedupeHorizon } = options
+  if (encoding !== undefined && fullName === undefined) {
+    throw new TopologyError(
+      'BAD_OPTION',
+      `source '${name}': encoding says how others write a topic; name it with { topic }.`,
+    )
+  }
+  const foreign = fullName === undefined ? null : { topic: fullName, encoding: encoding ?? 'registry' }
+  const schema = contract.schema
+  let node: Node = graph.add({ kind: 'source', name, topic: topicName, contract, foreign, schema })
+  if (foreign !== null && dedupeHorizon === undefined) return new Stream(graph, node)
   const dedupe = {
     kind: 'dedupe',
     name: `${name}-dedupe`,
     id: (value: any) => contract.idOf(value as Row),
     idColumns: contract.id,
-    horizonMs: parseDurationMs(options.dedupeHorizon ?? '24h'),
-    schema: contract.schema,
+    horizonMs: parseDurationMs(dedupeHorizon ?? '24h'),
+    schema,
   } as const
   if (!contract.equalIdsImplyEqualKeys) {
     const keyed = graph.add({
@@ -101,9 +123,9 @@ function addSource(
       name: `${name}-id`,
       input: node,
       fn: dedupe.id,
-      schema: contract.schema,
+      schema,
     })
-    node = graph.add({ kind: 'repartition', name: `${name}-by-id`, input: keyed, schema: contract.schema })
+    node = graph.add({ kind: 'repartition', name: `${name}-by-id`, input: keyed, schema })
   }
   return new Stream(graph, graph.add({ ...dedupe, input: node }))
 }

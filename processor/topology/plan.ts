@@ -48,6 +48,7 @@ export interface TopicSpec extends TopicConfig {
   readonly name: string
 }
 
+/** An output that a table can be filled from. Topics of JSON are none. */
 export interface SinkSpec {
   readonly node: SinkNode
   readonly topic: string
@@ -71,17 +72,42 @@ export interface Plan {
 const FOREVER = -1
 const MOST_OPEN_SEGMENTS = 64
 
-/** @throws TopologyError when two stores cannot be told apart */
-export function planPipeline(
-  pipeline: Pipeline,
-  options: { partitions: number; application?: string },
-): Plan {
+export interface PlanOptions {
+  /** Of each topic that is the application's own. */
+  readonly partitions: number
+  /** Default: the pipeline's name. */
+  readonly application?: string
+  /**
+   * How many partitions the topics with names of their own have, where they are there ({@link namedTopics}).
+   * Default: as the application's.
+   */
+  readonly named?: ReadonlyMap<string, number>
+}
+
+/** The topics that a pipeline calls by their full names: others may have made them. */
+export function namedTopics({ graph }: Pipeline): string[] {
+  const names = graph.nodes.flatMap((node) =>
+    node.kind === 'source'
+      ? [node.foreign?.topic]
+      : node.kind === 'sink' && node.destination.kind === 'topic'
+        ? [node.destination.topic]
+        : [],
+  )
+  return [...new Set(names.filter((name) => typeof name === 'string'))]
+}
+
+/** @throws TopologyError DUPLICATE_NAME when two stores or topics cannot be told apart, BAD_OPTION for a topic's name */
+export function planPipeline(pipeline: Pipeline, options: PlanOptions): Plan {
   const application = options.application ?? pipeline.name
-  const { partitions } = options
+  const { partitions, named } = options
   const nodes = pipeline.graph.nodes
   const topicOf = (node: SourceNode | SinkNode | RepartitionNode | PartialWindowNode): string => {
-    if (node.kind === 'source') return `${application}.${node.topic}`
-    if (node.kind === 'sink') return `${application}.${node.destination.name}`
+    if (node.kind === 'source') return node.foreign?.topic ?? `${application}.${node.topic}`
+    if (node.kind === 'sink') {
+      const { destination } = node
+      const own = `${application}.${destination.name}`
+      return destination.kind === 'table' ? own : (destination.topic ?? own)
+    }
     // A keyless aggregate's partials go to what they become.
     return `${application}.${node.name.replace(/-partial$/, '')}-repartition`
   }
@@ -93,23 +119,28 @@ export function planPipeline(
   for (const root of nodes.filter(isRoot)) {
     const members = nodes.filter((node) => rootOf.get(node) === root)
     const upstreamRoot = root.kind === 'source' ? null : rootOf.get(root.input)!
+    const inputTopic = topicOf(root.kind === 'window-final' ? root.input : root)
     subTopologies.push({
       name: root.name,
       root,
       nodes: members,
-      inputTopic: topicOf(root.kind === 'window-final' ? root.input : root),
+      inputTopic,
       // A keyless aggregate is one key, hence one partition.
-      partitions: root.kind === 'window-final' ? 1 : partitions,
+      partitions: root.kind === 'window-final' ? 1 : (named?.get(inputTopic) ?? partitions),
       upstream: subTopologies.find((candidate) => candidate.root === upstreamRoot) ?? null,
       stores: storesOf(members, disorderOf(nodes)),
       changelogTopic: `${application}.${root.name}-changelog`,
       windowsTopic: `${application}.${root.name}-windows`,
     })
   }
-  const sinks = nodes
-    .filter((node) => node.kind === 'sink')
+  const sinkNodes = nodes.filter((node) => node.kind === 'sink')
+  const sinks = sinkNodes
+    .filter(({ destination }) => destination.kind === 'table' || destination.format === 'avro')
     .map((node) => sinkSpec(node, topicOf(node), pipeline))
+  const outputs = sinkNodes.map(topicOf)
   const deadLetterTopic = `${application}.dead-letters`
+  const topics = topicsOf(subTopologies, outputs, deadLetterTopic, options)
+  checkNames(subTopologies, topics)
   return {
     application,
     pipeline,
@@ -117,13 +148,14 @@ export function planPipeline(
     subTopologies,
     sinks,
     deadLetterTopic,
-    topics: topicsOf(subTopologies, sinks, deadLetterTopic, partitions),
+    topics,
     subjects: [
       ...nodes
         .filter((node) => node.kind === 'source')
+        .filter(({ foreign }) => foreign?.encoding !== 'bare')
         .map((node) => ({
           subject: `${topicOf(node)}-value`,
-          schema: node.contract.sourceSchema as AnySchema,
+          schema: node.foreign === null ? (node.contract.sourceSchema as AnySchema) : node.schema!,
         })),
       ...sinks.map(({ topic, node }) => ({ subject: `${topic}-value`, schema: node.schema })),
       { subject: `${deadLetterTopic}-value`, schema: deadLetterSchema as AnySchema },
@@ -194,6 +226,7 @@ function sinkSpec(node: SinkNode, topic: string, pipeline: Pipeline): SinkSpec {
       schema: schema as Schema,
       clusterBy: clusterBy ?? [],
       descriptions: (descriptions ?? {}) as Record<string, string>,
+      ...(destination.key === null ? {} : { key: destination.key }),
       ...(partitionBy === undefined ? {} : { partitionBy }),
       ...(description === undefined ? {} : { description }),
     },
@@ -202,13 +235,21 @@ function sinkSpec(node: SinkNode, topic: string, pipeline: Pipeline): SinkSpec {
 
 function topicsOf(
   subTopologies: readonly SubTopology[],
-  sinks: readonly SinkSpec[],
+  outputs: readonly string[],
   deadLetterTopic: string,
-  partitions: number,
+  { partitions, named }: PlanOptions,
 ): TopicSpec[] {
   const topics: TopicSpec[] = []
   for (const sub of subTopologies) {
-    topics.push({ name: sub.inputTopic, partitions: sub.partitions, cleanup: 'delete', retentionMs: FOREVER })
+    // What others write is theirs to make.
+    if (sub.root.kind !== 'source' || sub.root.foreign === null) {
+      topics.push({
+        name: sub.inputTopic,
+        partitions: sub.partitions,
+        cleanup: 'delete',
+        retentionMs: FOREVER,
+      })
+    }
     topics.push({
       name: sub.changelogTopic,
       partitions: sub.partitions,
@@ -222,10 +263,32 @@ function topicsOf(
       retentionMs: FOREVER,
     })
   }
-  for (const { topic } of sinks)
-    topics.push({ name: topic, partitions, cleanup: 'delete', retentionMs: FOREVER })
+  for (const name of outputs) {
+    topics.push({ name, partitions: named?.get(name) ?? partitions, cleanup: 'delete', retentionMs: FOREVER })
+  }
   topics.push({ name: deadLetterTopic, partitions, cleanup: 'delete', retentionMs: FOREVER })
   return topics
+}
+
+/** What a log takes as a topic's name. */
+const TOPIC_NAME = /^[A-Za-z0-9._-]{1,249}$/
+
+function checkNames(subTopologies: readonly SubTopology[], topics: readonly TopicSpec[]): void {
+  const foreign = subTopologies.filter(({ root }) => root.kind === 'source' && root.foreign !== null)
+  const names = [...foreign.map(({ inputTopic }) => inputTopic), ...topics.map(({ name }) => name)]
+  for (const [i, name] of names.entries()) {
+    if (!TOPIC_NAME.test(name)) {
+      throw new TopologyError(
+        'BAD_OPTION',
+        `'${name}' cannot name a topic: use up to 249 letters, digits, '.', '_' and '-'.`,
+      )
+    }
+    if (names.indexOf(name) === i) continue
+    throw new TopologyError(
+      'DUPLICATE_NAME',
+      `The pipeline has topic '${name}' twice, as two of its sources and outputs: give one of them another name.`,
+    )
+  }
 }
 
 /** Every partition that tasks read, repartition topics included. */

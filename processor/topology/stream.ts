@@ -15,11 +15,13 @@ import type { TumblingWindows } from '../windows/tumbling.ts'
 import {
   TopologyError,
   type AnySchema,
+  type Emit,
   type Graph,
   type Node,
   type PartialWindowNode,
   type WindowNode,
 } from './graph.ts'
+import { refuseUpdates, upsertKey } from './updates.ts'
 
 type ColumnOf<T> = Extract<keyof T, string>
 /** What `stamp`, a window or a late stream adds to a row's type. */
@@ -99,6 +101,7 @@ export class Stream<T> {
    */
   dedupe(name: string, options: { id: readonly ColumnOf<T>[]; horizon?: Duration }): Stream<T> {
     const columns = options.id
+    refuseUpdates(this.node, `dedupe '${name}'`, 'would drop them as repetitions')
     if (columns.length === 0) throw new TopologyError('BAD_OPTION', `dedupe '${name}': id names no column.`)
     const id = keyText<T>(columns)
     const together = this.selectKey(id).repartition(`${name}-by-id`)
@@ -145,17 +148,33 @@ export class Stream<T> {
     return new WindowedStream<T, never>(this.graph, this.node, windows, null)
   }
 
-  /** Delivers to a table or a topic. The stream needs a schema. */
+  /**
+   * Delivers to a table or a topic. The stream needs a schema. Updates replace each other in a table, by
+   * group and window or by the table's `key`; a topic has them all.
+   * @throws TopologyError SCHEMA_MISSING, NOT_ON_UPDATES where nothing says which row an update replaces
+   */
   to(destination: TableDestination<T> | TopicDestination): void {
+    const schema = this.#schemaFor(`${destination.kind} '${destination.name}'`)
     this.graph.add({
       kind: 'sink',
       name: destination.name,
       input: this.node,
       destination:
         destination.kind === 'table'
-          ? { kind: 'table', name: destination.name, options: destination.options }
-          : { kind: 'topic', name: destination.name, descriptions: destination.descriptions ?? {} },
-      schema: this.#schemaFor(`${destination.kind} '${destination.name}'`),
+          ? {
+              kind: 'table',
+              name: destination.name,
+              options: destination.options,
+              key: upsertKey(this.node, schema, destination),
+            }
+          : {
+              kind: 'topic',
+              name: destination.name,
+              format: destination.format,
+              topic: destination.topic ?? null,
+              descriptions: destination.descriptions ?? {},
+            },
+      schema,
     })
   }
 
@@ -225,12 +244,16 @@ export class WindowedStream<T, K extends ColumnOf<T>> {
 
   /**
    * One row a window (and group): the group's columns, window_start, window_end, and a column for
-   * each aggregate. Emitted once, when the window has closed. What comes too late goes to `.late`.
+   * each aggregate. Emitted once, when the window has closed, or as updates. What comes too late goes
+   * to `.late`.
+   * @throws TopologyError NOT_ON_UPDATES over a stream of updates, which it would count
    */
   aggregate<A extends Record<string, Aggregate<T, unknown>>>(
     name: string,
     aggregates: A,
+    options: AggregateOptions = {},
   ): AggregatedStream<With<Pick<T, K> & WindowColumns, Results<A>>, With<T, LateColumns>> {
+    refuseUpdates(this.#node, `aggregate '${name}'`, 'would count each of them')
     const keyColumns = this.#group?.columns ?? []
     const inputSchema = requireSchema(this.#node, `aggregate '${name}'`)
     const fields: Record<string, Field<any>> = {}
@@ -239,7 +262,7 @@ export class WindowedStream<T, K extends ColumnOf<T>> {
     fields['window_end'] = timestamp()
     for (const [column, aggregate] of Object.entries(aggregates)) fields[column] = aggregate.field
     const schema = makeSchema(pascalCase(name), fields) as AnySchema
-    const common = { windows: this.#windows, aggregates, keyColumns, schema }
+    const common = { windows: this.#windows, emit: options.emit ?? 'final', aggregates, keyColumns, schema }
     if (this.#group === null) {
       const partial = this.#graph.add({
         kind: 'window-partial',
@@ -250,13 +273,25 @@ export class WindowedStream<T, K extends ColumnOf<T>> {
       const final = this.#graph.add({ kind: 'window-final', name, input: partial, ...common })
       return new AggregatedStream(this.#graph, final, partial, inputSchema)
     }
-    const together = this.#group.stream.selectKey(keyText<T>(keyColumns)).repartition(`${name}-by-key`)
-    const node = this.#graph.add({ kind: 'window', name, input: nodeOf(together), ...common })
+    const together = isKeyedBy(this.#node, keyColumns)
+      ? this.#node
+      : nodeOf(this.#group.stream.selectKey(keyText<T>(keyColumns)).repartition(`${name}-by-key`))
+    const node = this.#graph.add({ kind: 'window', name, input: together, ...common })
     return new AggregatedStream(this.#graph, node, node, inputSchema)
   }
 }
 
-/** Results of closed windows, and beside them the records that came too late for theirs. */
+export interface AggregateOptions {
+  /**
+   * `final`: a row when its window has closed. `updates`: with each commit, in its transaction, a row with
+   * the full values for each group and window that changed since the last one, and none more at the close:
+   * the last update is the final row. Which values in between are seen depends on when commits fall; the
+   * last does not. Default `final`.
+   */
+  readonly emit?: Emit
+}
+
+/** Rows of windows, and beside them the records that came too late for theirs. */
 export class AggregatedStream<Row, Late> extends Stream<Row> {
   /** Routed to the topic `<name>-late` unless the pipeline sends it elsewhere: late records never vanish. */
   readonly late: Stream<Late>
@@ -284,6 +319,20 @@ export class AggregatedStream<Row, Late> extends Stream<Row> {
 
 function nodeOf(stream: Stream<any>): Node {
   return (stream as unknown as { node: Node }).node
+}
+
+/** Whether equal groups are in one task as they come: the records still lie where their source's key put them. */
+function isKeyedBy(node: Node, columns: readonly string[]): boolean {
+  switch (node.kind) {
+    case 'source':
+      return columns.length === 1 && columns[0] === node.contract.key
+    case 'dedupe':
+    case 'filter':
+    case 'stamp':
+      return isKeyedBy(node.input, columns)
+    default:
+      return false
+  }
 }
 
 function fieldOf(schema: AnySchema, column: string, place: string): Field<any> {

@@ -5,6 +5,7 @@ import { ChunkBuilder } from './columns.ts'
 import type { Session } from './session.ts'
 import { prepareTable } from './table.ts'
 import { quotedName } from './types.ts'
+import { Upsert } from './upsert.ts'
 import type { Warehouse } from './warehouse.ts'
 
 const INSERT_POSITION = `
@@ -30,6 +31,8 @@ export class LocalSink implements Sink {
   readonly #warehouse: Warehouse
   readonly #table: TableDefinition
   #builder: ChunkBuilder | null = null
+  /** Where rows replace each other; else they are appended. */
+  #upsert: Upsert | null = null
 
   constructor(warehouse: Warehouse, table: TableDefinition) {
     this.destination = table.name
@@ -39,7 +42,8 @@ export class LocalSink implements Sink {
 
   async prepare(): Promise<readonly string[]> {
     const work = { bytes: 0, alone: true }
-    const { layout, changes } = await this.#warehouse.transaction(work, async (session) => {
+    const { name, key } = this.#table
+    const { columns, layout, changes } = await this.#warehouse.transaction(work, async (session) => {
       const prepared = await prepareTable(session.connection, this.#table)
       session.dropAppender(this.#table.name)
       return prepared
@@ -48,7 +52,8 @@ export class LocalSink implements Sink {
       const appender = await session.appender(this.#table.name)
       return layout.map((_, index) => appender.columnType(index))
     })
-    this.#builder = new ChunkBuilder(this.#table.name, layout, types)
+    this.#builder = new ChunkBuilder(name, layout, types)
+    if (key !== undefined) this.#upsert = new Upsert(name, columns, layout, key)
     return changes
   }
 
@@ -88,6 +93,10 @@ export class LocalSink implements Sink {
     // The position first: where it is not what this write stands on, nothing is appended.
     await this.#movePosition(session, batch)
     if (chunks.length === 0) return
+    if (this.#upsert !== null) {
+      await this.#upsert.write(session, chunks)
+      return
+    }
     const appender = await session.appender(this.#table.name)
     for (const chunk of chunks) appender.appendDataChunk(chunk)
     appender.flushSync()

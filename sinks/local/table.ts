@@ -15,6 +15,8 @@ interface FoundColumn {
 export type Layout = readonly (FieldDefinition | null)[]
 
 export interface PreparedTable {
+  /** The table's columns by name, in its order. */
+  readonly columns: readonly string[]
   readonly layout: Layout
   /** What was done, one line each. */
   readonly changes: readonly string[]
@@ -47,7 +49,12 @@ export async function prepareTable(
     if (changes.length > 0) found = (await readColumns(connection, table.name))!
   }
   await describe(connection, table, found)
-  return { layout: found.map(({ name }) => fields.find((field) => field.name === name) ?? null), changes }
+  const columns = found.map(({ name }) => name)
+  return {
+    columns,
+    layout: columns.map((name) => fields.find((field) => field.name === name) ?? null),
+    changes,
+  }
 }
 
 async function readColumns(connection: DuckDBConnection, name: string): Promise<FoundColumn[] | null> {
@@ -111,11 +118,12 @@ async function describe(
   table: TableDefinition,
   found: readonly FoundColumn[],
 ): Promise<void> {
-  const { name, description, partitionBy, clusterBy, descriptions } = table
+  const { name, description, partitionBy, clusterBy, key, descriptions } = table
   const parts = [
     description,
     partitionBy === undefined ? undefined : `Partitioned by ${partitionBy.unit} of ${partitionBy.column}.`,
     clusterBy.length === 0 ? undefined : `Clustered by ${clusterBy.join(', ')}.`,
+    key === undefined ? undefined : `One row for each ${key.join(', ')}: the latest.`,
   ]
   const comment = parts.filter((part) => part !== undefined).join(' ')
   if (comment !== '' && comment !== (await tableComment(connection, name))) {

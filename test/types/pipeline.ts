@@ -34,6 +34,15 @@ definePipeline({
     // @ts-expect-error an aggregate's row does not have the fields of the records that it folded
     metrics.filter((m) => m.amount > 0)
 
+    orders
+      .window(tumbling('5m'))
+      .aggregate('running', { orders: count() }, { emit: 'updates' })
+      .to(table('d.running', { key: ['window_start'] }))
+    // @ts-expect-error aggregates emit final rows or updates
+    orders.window(tumbling('5m')).aggregate('sometimes', { orders: count() }, { emit: 'sometimes' })
+    // @ts-expect-error a key column that the stream does not have
+    orders.to(table('d.wrong_key', { key: ['order'] }))
+
     const byCountry = orders
       .groupBy('country')
       .window(tumbling('1h'))

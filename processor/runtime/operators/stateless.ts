@@ -12,6 +12,7 @@ import type {
 } from '../../topology/graph.ts'
 import type { RecordContext } from '../context.ts'
 import { writeEnvelope } from '../envelope.ts'
+import { jsonWriter } from './json.ts'
 import { RecordError, type Operator } from './operator.ts'
 
 /** Calls a user's function; what it throws is about this record. */
@@ -147,18 +148,28 @@ export interface TopicTarget {
   readonly partitions: number
 }
 
-export function sinkOperator(
-  node: SinkNode,
-  target: TopicTarget & { schemaId: number },
-  backing: Backing,
-): Operator {
+type WriteRow = (writer: ByteWriter, value: unknown) => void
+
+/** Avro behind the registry's header. */
+export function avroRows(node: SinkNode, schemaId: number, backing: Backing): WriteRow {
   const copiedFields = node.schema.fields.length - 1
+  return (writer, value) => {
+    writeHeader(writer, schemaId)
+    writeValue(writer, node.schema, backing, value, copiedFields)
+  }
+}
+
+export function jsonRows(node: SinkNode): WriteRow {
+  const textOf = jsonWriter(node.schema)
+  return (writer, value) => writer.utf8(textOf(value as Row))
+}
+
+export function sinkOperator(node: SinkNode, target: TopicTarget, write: WriteRow): Operator {
   return {
     process(value, context) {
       const builder = context.beginRecord(target.topic, target.partitions)
       try {
-        writeHeader(builder.writer, target.schemaId)
-        writeValue(builder.writer, node.schema, backing, value, copiedFields)
+        write(builder.writer, value)
       } catch (error) {
         builder.abandon()
         throw new RecordError(node.name, error)

@@ -1,6 +1,6 @@
 import type { TaskState } from '../../state/port.ts'
 import type { WindowStore } from '../../state/window-store.ts'
-import type { FinalWindowNode, PartialWindowNode, WindowNode } from '../../topology/graph.ts'
+import type { Emit, FinalWindowNode, PartialWindowNode, WindowNode } from '../../topology/graph.ts'
 import type { Accumulators, RowAggregate } from '../../windows/row-aggregate.ts'
 import { firstOpenStart, windowStartOf, type TumblingWindows } from '../../windows/tumbling.ts'
 import type { RecordContext } from '../context.ts'
@@ -29,25 +29,36 @@ export interface WindowDependencies {
   readonly refuse: (error: RecordError, windowStartMs: number, row: unknown) => void
 }
 
+/** What of a windowed node its operator goes by. */
+interface WindowDefinition {
+  readonly name: string
+  readonly windows: TumblingWindows
+  readonly emit: Emit
+}
+
 /** Shared by the three kinds: when windows close, what time is passed on, what is remembered. */
 export abstract class WindowOperator implements StreamTime {
   readonly name: string
   readonly windows: TumblingWindows
+  protected readonly emitsUpdates: boolean
   readonly store: WindowStore
   protected readonly aggregate: RowAggregate
   protected readonly counters: Counters
   protected readonly refuse: WindowDependencies['refuse']
   protected closedUpTo = -Infinity
   readonly #time: StreamTime
+  readonly #counter: string
 
-  constructor(name: string, windows: TumblingWindows, dependencies: WindowDependencies) {
+  constructor({ name, windows, emit }: WindowDefinition, dependencies: WindowDependencies) {
     this.name = name
     this.windows = windows
+    this.emitsUpdates = emit === 'updates'
     this.store = dependencies.store
     this.aggregate = dependencies.aggregate
     this.counters = dependencies.counters
     this.refuse = dependencies.refuse
     this.#time = dependencies.time
+    this.#counter = `${name}.${this.emitsUpdates ? 'updates' : 'closed'}`
   }
 
   /** The input's, but not past the end of the earliest window, existing or not, that is open (design §7). */
@@ -64,13 +75,20 @@ export abstract class WindowOperator implements StreamTime {
     return e === -Infinity ? e : windowStartOf(e, this.windows.sizeMs) + this.windows.sizeMs - 1
   }
 
-  /** Closes what time has passed, in the order (end, key). @returns key prefixes that can be dropped */
+  /**
+   * Emits the updates of what changed since the last commit, where the aggregate gives them, and closes what
+   * time has passed, in the order (end, key).
+   * @returns key prefixes that can be dropped
+   */
   async close(state: TaskState, context: RecordContext): Promise<{ prefixes: Buffer[]; segments: number[] }> {
+    if (this.emitsUpdates) await this.emitChanged(state, context)
     const until = firstOpenStart(this.windows, this.#time.watermark, this.#time.e)
     if (until <= this.closedUpTo) return { prefixes: [], segments: [] }
-    const starts = this.store.startsBetween(this.closedUpTo, until)
-    for (const start of starts) if (!this.store.isLoaded(start)) await this.store.load(start, state)
-    this.emitClosed(starts, until, context)
+    if (this.emitsAtClose) {
+      const starts = this.store.startsBetween(this.closedUpTo, until)
+      for (const start of starts) await this.load(start, state)
+      this.emitClosed(starts, until, context)
+    }
     this.closedUpTo = until
     return this.store.closeBelow(until)
   }
@@ -87,8 +105,19 @@ export abstract class WindowOperator implements StreamTime {
     this.closedUpTo = progress.closedUpTo ?? -Infinity
   }
 
+  /** Whether closing gives rows; else what closes need not be read. The last update was the final row. */
+  protected get emitsAtClose(): boolean {
+    return !this.emitsUpdates
+  }
+
   /** @param starts of the windows that may hold something, in order; all are loaded */
   protected abstract emitClosed(starts: readonly number[], untilMs: number, context: RecordContext): void
+
+  protected abstract emitChanged(state: TaskState, context: RecordContext): Promise<void> | void
+
+  protected async load(windowStartMs: number, state: TaskState): Promise<void> {
+    if (!this.store.isLoaded(windowStartMs)) await this.store.load(windowStartMs, state)
+  }
 
   /** Emits a window's row. What an operator makes carries its own event time as its watermark (design §7). */
   protected emit(
@@ -108,7 +137,7 @@ export abstract class WindowOperator implements StreamTime {
     context.e = -Infinity
     context.keyText = key
     context.batch = null
-    this.counters.add(`${this.name}.closed`, 1)
+    this.counters.add(this.#counter, 1)
     try {
       next.process(row, context)
     } catch (error) {
@@ -123,11 +152,11 @@ abstract class FoldingWindowOperator extends WindowOperator implements Operator 
   readonly #late: Operator
   readonly #lateCounter: string
 
-  constructor(name: string, windows: TumblingWindows, dependencies: WindowDependencies, late: Operator) {
-    super(name, windows, dependencies)
+  constructor(definition: WindowDefinition, dependencies: WindowDependencies, late: Operator) {
+    super(definition, dependencies)
     this.#late = late
     // Under the aggregate's own name: its stages are nobody's concern.
-    this.#lateCounter = `${name.replace(/-partial$/, '')}.late`
+    this.#lateCounter = `${definition.name.replace(/-partial$/, '')}.late`
   }
 
   process(value: unknown, context: RecordContext): void {
@@ -180,7 +209,7 @@ export class SingleWindowOperator extends FoldingWindowOperator {
   readonly #next: Operator
 
   constructor(node: WindowNode, dependencies: WindowDependencies, late: Operator, next: Operator) {
-    super(node.name, node.windows, dependencies, late)
+    super(node, dependencies, late)
     this.#node = node
     this.#next = next
   }
@@ -195,16 +224,29 @@ export class SingleWindowOperator extends FoldingWindowOperator {
   protected emitClosed(starts: readonly number[], _untilMs: number, context: RecordContext): void {
     for (const start of starts) {
       for (const [key, accumulators] of this.store.entriesOf(start)) {
-        const row: Record<string, unknown> = {}
-        const parts = JSON.parse(key) as unknown[]
-        this.#node.keyColumns.forEach((column, i) => (row[column] = parts[i]))
-        this.emit(this.#next, row, start, accumulators, key, context)
+        this.#emitRow(start, key, accumulators, context)
       }
     }
   }
+
+  protected emitChanged(_state: TaskState, context: RecordContext): void {
+    this.store.forEachChange((start, key, accumulators) => this.#emitRow(start, key, accumulators, context))
+  }
+
+  #emitRow(start: number, key: string, accumulators: Accumulators, context: RecordContext): void {
+    const row: Record<string, unknown> = {}
+    const parts = JSON.parse(key) as unknown[]
+    this.#node.keyColumns.forEach((column, i) => (row[column] = parts[i]))
+    // One text is its own key, as its readers expect; what else there is is told apart as JSON.
+    const recordKey = parts.length === 1 && typeof parts[0] === 'string' ? parts[0] : key
+    this.emit(this.#next, row, start, accumulators, recordKey, context)
+  }
 }
 
-/** First stage of a keyless aggregate: closed windows go on as partials, to one partition. */
+/**
+ * First stage of a keyless aggregate: closed windows, or those that changed, go on as partials, to one
+ * partition.
+ */
 export class PartialWindowOperator extends FoldingWindowOperator {
   readonly #target: TopicTarget
 
@@ -214,7 +256,7 @@ export class PartialWindowOperator extends FoldingWindowOperator {
     late: Operator,
     target: TopicTarget,
   ) {
-    super(node.name, node.windows, dependencies, late)
+    super(node, dependencies, late)
     this.#target = target
   }
 
@@ -224,15 +266,22 @@ export class PartialWindowOperator extends FoldingWindowOperator {
 
   protected emitClosed(starts: readonly number[], _untilMs: number, context: RecordContext): void {
     for (const start of starts) {
-      for (const [, accumulators] of this.store.entriesOf(start)) {
-        const builder = context.outputs.builder(this.#target.topic, 0)
-        builder.beginKey()
-        builder.beginValue(true)
-        writePartialHeader(builder.writer, context.partition, start)
-        this.aggregate.write(builder.writer, accumulators)
-        builder.end()
-      }
+      for (const [, accumulators] of this.store.entriesOf(start))
+        this.#emitPartial(start, accumulators, context)
     }
+  }
+
+  protected emitChanged(_state: TaskState, context: RecordContext): void {
+    this.store.forEachChange((start, _key, accumulators) => this.#emitPartial(start, accumulators, context))
+  }
+
+  #emitPartial(start: number, accumulators: Accumulators, context: RecordContext): void {
+    const builder = context.outputs.builder(this.#target.topic, 0)
+    builder.beginKey()
+    builder.beginValue(true)
+    writePartialHeader(builder.writer, context.partition, start)
+    this.aggregate.write(builder.writer, accumulators)
+    builder.end()
   }
 }
 
@@ -243,7 +292,7 @@ export class FinalWindowOperator extends WindowOperator implements Operator {
   #emptyRun = 0
 
   constructor(node: FinalWindowNode, dependencies: WindowDependencies, next: Operator) {
-    super(node.name, { ...node.windows, graceMs: 0 }, dependencies)
+    super({ ...node, windows: { ...node.windows, graceMs: 0 } }, dependencies)
     this.#next = next
   }
 
@@ -272,6 +321,21 @@ export class FinalWindowOperator extends WindowOperator implements Operator {
     this.#emptyRun = progress.emptyRun
   }
 
+  /** Empty windows have no update. */
+  protected override get emitsAtClose(): boolean {
+    return !this.emitsUpdates || this.windows.emptyWindows
+  }
+
+  protected async emitChanged(state: TaskState, context: RecordContext): Promise<void> {
+    const starts = new Set<number>()
+    this.store.forEachChange((start) => starts.add(start))
+    for (const start of [...starts].sort((a, b) => a - b)) {
+      // The other upstream tasks' partials may have been let go.
+      await this.load(start, state)
+      this.#emitMerged(start, this.store.entriesOf(start), context)
+    }
+  }
+
   protected emitClosed(starts: readonly number[], untilMs: number, context: RecordContext): void {
     const filled = starts
       .map((start) => ({ start, partials: this.store.entriesOf(start) }))
@@ -279,14 +343,18 @@ export class FinalWindowOperator extends WindowOperator implements Operator {
     let cursor = this.closedUpTo
     for (const { start, partials } of filled) {
       if (this.#started) this.#emitEmpty(cursor, start, context)
-      const merged = this.aggregate.create()
-      for (const [, partial] of partials) this.aggregate.merge(merged, partial)
-      this.emit(this.#next, {}, start, merged, null, context)
+      if (!this.emitsUpdates) this.#emitMerged(start, partials, context)
       this.#started = true
       this.#emptyRun = 0
       cursor = start + this.windows.sizeMs
     }
     if (this.#started) this.#emitEmpty(cursor, untilMs, context)
+  }
+
+  #emitMerged(start: number, partials: readonly [string, Accumulators][], context: RecordContext): void {
+    const merged = this.aggregate.create()
+    for (const [, partial] of partials) this.aggregate.merge(merged, partial)
+    this.emit(this.#next, {}, start, merged, null, context)
   }
 
   #emitEmpty(fromMs: number, untilMs: number, context: RecordContext): void {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { contract } from '../../../schemas/contract.ts'
 import { table, topic } from '../../../schemas/destinations.ts'
-import { double, optional, string, timestamp } from '../../../schemas/schema.ts'
+import { double, long, optional, schema, string, timestamp } from '../../../schemas/schema.ts'
 import { describeMermaid, describeText } from '../../../processor/topology/describe.ts'
 import { checkCompatible, describeTopology, topologyHash } from '../../../processor/topology/diff.ts'
 import { definePipeline, source } from '../../../processor/topology/pipeline.ts'
@@ -45,11 +45,121 @@ describe('a pipeline as written', () => {
     )
   })
 
+  it('is refused where it says how others write a topic, and not which', () => {
+    assert.throws(
+      () =>
+        definePipeline({
+          name: 'shop',
+          sources: { sales: source('sale-events', sale, { encoding: 'bare' }) },
+          build: ({ sales }) => sales.to(topic('copy')),
+        }),
+      { code: 'BAD_OPTION', message: /source 'sales'.*name it with \{ topic \}/ },
+    )
+  })
+
   it('is refused where groups are asked to have empty windows', () => {
     assert.throws(
       () => pipelineOf((sales) => void sales.groupBy('shop').window(tumbling('1h', { emptyWindows: true }))),
       /emptyWindows is for aggregates over all records/,
     )
+  })
+
+  describe('with updates', () => {
+    const updates = (sales: Stream<Sale>) =>
+      sales
+        .groupBy('shop')
+        .window(tumbling('1h'))
+        .aggregate('by-shop', { sales: count() }, { emit: 'updates' })
+    const shop = schema('Shop', { shop: string(), sales: long() })
+    const keyOf = (build: (sales: Stream<Sale>) => void): unknown =>
+      planPipeline(pipelineOf(build), { partitions: 2 }).sinks[0]!.table.key
+
+    it('is refused where a window would count them, and where a dedupe would drop them', () => {
+      assert.throws(
+        () =>
+          pipelineOf((sales) => void updates(sales).window(tumbling('1d')).aggregate('days', { n: count() })),
+        { code: 'NOT_ON_UPDATES', message: /aggregate 'days' stands behind the updates of 'by-shop'/ },
+      )
+      assert.throws(
+        () =>
+          pipelineOf((sales) => {
+            const mapped = updates(sales).map(({ shop: name, sales: n }) => ({ shop: name, sales: n }), {
+              as: shop,
+            })
+            mapped
+              .filter(({ sales: n }) => n > 0)
+              .groupBy('shop')
+              .window(tumbling('1d'))
+              .aggregate('days', {})
+          }),
+        { code: 'NOT_ON_UPDATES' },
+      )
+      assert.throws(() => pipelineOf((sales) => void updates(sales).dedupe('once', { id: ['shop'] })), {
+        code: 'NOT_ON_UPDATES',
+        message: /dedupe 'once'.*emit: 'final'/,
+      })
+    })
+
+    it('may count what came too late for them', () => {
+      pipelineOf((sales) => {
+        updates(sales)
+          .late.map(({ shop: name }) => ({ shop: name, sales: 1 }), { as: shop })
+          .window(tumbling('1d'))
+          .aggregate('late-days', { n: count() })
+      })
+    })
+
+    it('has tables in which rows replace each other by group and window', () => {
+      assert.deepEqual(
+        keyOf((sales) => updates(sales).stamp('seen_at').to(table('d.by_shop'))),
+        ['shop', 'window_start'],
+      )
+      assert.deepEqual(
+        keyOf((sales) => {
+          sales
+            .window(tumbling('1h'))
+            .aggregate('all', { sales: count() }, { emit: 'updates' })
+            .to(table('d.all'))
+        }),
+        ['window_start'],
+      )
+      assert.equal(
+        keyOf((sales) => updates(sales).to(topic('shops'))),
+        undefined,
+        'a topic has every update',
+      )
+      assert.equal(
+        keyOf((sales) => sales.to(table('d.sales'))),
+        undefined,
+      )
+    })
+
+    it('needs the key of a table whose rows a function makes', () => {
+      const mapped = (sales: Stream<Sale>) =>
+        updates(sales).map(({ shop: name, sales: n }) => ({ shop: name, sales: n }), { as: shop })
+      assert.throws(() => pipelineOf((sales) => mapped(sales).to(table('d.shops'))), {
+        code: 'NOT_ON_UPDATES',
+        message: /changed by 'map-1'.*table\('d\.shops', \{ key/,
+      })
+      assert.deepEqual(
+        keyOf((sales) => mapped(sales).to(table('d.shops', { key: ['shop'] }))),
+        ['shop'],
+      )
+      const wrong = ['sold'] as unknown as ['shop']
+      assert.throws(() => pipelineOf((sales) => mapped(sales).to(table('d.shops', { key: wrong }))), {
+        code: 'BAD_OPTION',
+        message: /key column 'sold', which Shop does not have/,
+      })
+    })
+
+    it('is refused where updates would overtake each other on the way to a table', () => {
+      const rekeyed = (sales: Stream<Sale>) => updates(sales).selectKey(({ sales: n }) => String(n))
+      assert.throws(() => pipelineOf((sales) => rekeyed(sales).to(table('d.by_shop'))), {
+        code: 'NOT_ON_UPDATES',
+        message: /overtake/,
+      })
+      pipelineOf((sales) => rekeyed(sales).to(topic('by-count')))
+    })
   })
 
   it('sends a late stream that it leaves alone to a topic of its own', () => {
@@ -125,6 +235,50 @@ describe('the plan of a topology', () => {
     )
   })
 
+  it('aggregates by the key of the source where the records lie', () => {
+    const byId = (sales: Stream<Sale>) =>
+      sales
+        .filter((s) => s.amount > 0)
+        .stamp('seen_at')
+        .groupBy('sale_id')
+        .window(tumbling('1h'))
+        .aggregate('by-id', { total: sum((s) => s.amount) })
+    const roots = (build: (sales: Stream<Sale>) => void): string[] =>
+      planPipeline(pipelineOf(build), { partitions: 3 }).subTopologies.map(({ name }) => name)
+    assert.deepEqual(
+      roots((sales) => byId(sales).to(table('shop.by_id'))),
+      ['sales'],
+    )
+    assert.deepEqual(
+      roots((sales) => byId(sales.selectKey((s) => s.shop)).to(table('shop.by_id'))),
+      ['sales', 'by-id-by-key'],
+    )
+    assert.deepEqual(
+      roots((sales) => {
+        sales.groupBy('sale_id', 'shop').window(tumbling('1h')).aggregate('both', { n: count() })
+      }),
+      ['sales', 'both-by-key'],
+    )
+  })
+
+  it('has each topic once, under a name that a log takes', () => {
+    const planned = (build: (sales: Stream<Sale>) => void): unknown =>
+      planPipeline(pipelineOf(build), { partitions: 3 })
+    assert.throws(
+      () =>
+        planned((sales) => {
+          sales.to(topic('one', { topic: 'theirs' }))
+          sales.to(topic('two', { topic: 'theirs' }))
+        }),
+      { code: 'DUPLICATE_NAME', message: /topic 'theirs' twice/ },
+    )
+    assert.throws(() => planned((sales) => sales.to(topic('loop', { topic: 'shop.sale-events' }))), {
+      code: 'DUPLICATE_NAME',
+    })
+    for (const name of ['', 'a b', 'ü'])
+      assert.throws(() => planned((sales) => sales.to(topic('one', { topic: name }))), { code: 'BAD_OPTION' })
+  })
+
   it('is shown as text and as a Mermaid flowchart with every node', () => {
     const plan = planPipeline(orders, { partitions: 4 })
     const [text, mermaid] = [describeText(plan), describeMermaid(plan)]
@@ -170,6 +324,57 @@ describe('an edited topology', () => {
     assert.throws(
       () => checkCompatible(descriptionOf(windowed('1h')), descriptionOf(windowed('1h'), 4)),
       /partitions: 2 when it was written, 4 now/,
+    )
+  })
+
+  it('is refused where an aggregate emits at other times: what was open would be emitted wrong', () => {
+    const emitting = (emit: 'final' | 'updates'): ReturnType<typeof definePipeline> =>
+      pipelineOf((sales) => {
+        sales.window(tumbling('1h')).aggregate('hours', { sales: count() }, { emit }).to(table('shop.hours'))
+      })
+    assert.throws(
+      () => checkCompatible(descriptionOf(emitting('final')), descriptionOf(emitting('updates'))),
+      /'hours' emit: final when it was written, updates now/,
+    )
+    checkCompatible(descriptionOf(windowed('1h')), descriptionOf(emitting('final')))
+    assert.match(describeText(planPipeline(emitting('updates'), { partitions: 2 })), /hours \(updates\)/)
+  })
+
+  it('is refused where a topic that others write has another number of partitions, or lost its disorder', () => {
+    const reading = (disorder: '1m' | '2m'): ReturnType<typeof definePipeline> =>
+      definePipeline({
+        name: 'shop',
+        sources: {
+          sales: source(
+            'sale-events',
+            contract(
+              'Sale',
+              { sale_id: string(), at_time: timestamp() },
+              { id: ['sale_id'], key: 'sale_id', eventTime: 'at_time', disorder },
+            ),
+            { topic: 'theirs' },
+          ),
+        },
+        build: ({ sales }) => {
+          sales
+            .groupBy('sale_id')
+            .window(tumbling('1h'))
+            .aggregate('sales-by-id', { n: count() })
+            .to(table('d.t'))
+        },
+      })
+    const described = (disorder: '1m' | '2m', partitions: number) =>
+      describeTopology(
+        planPipeline(reading(disorder), { partitions: 2, named: new Map([['theirs', partitions]]) }),
+      )
+    checkCompatible(described('1m', 3), described('1m', 3))
+    assert.throws(
+      () => checkCompatible(described('1m', 3), described('1m', 4)),
+      /'sales' partitions: 3 when it was written, 4 now/,
+    )
+    assert.throws(
+      () => checkCompatible(described('1m', 3), described('2m', 3)),
+      /'sales' disorder: 60000 ms when it was written, 120000 ms now/,
     )
   })
 

@@ -6,7 +6,7 @@ import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { queryWarehouse } from '../../../sinks/local/query-client.ts'
 import { testScale } from '../../../config/test-scale.ts'
-import { PARTITIONS, ROWS, TABLES } from './fixtures/rows.ts'
+import { APPENDED, LATEST, PARTITIONS, ROWS, SLOTS, TABLES } from './fixtures/rows.ts'
 import { readFile, removeDirectory, temporaryDirectory } from './support.ts'
 
 const WRITER = join(import.meta.dirname, 'fixtures/writing-process.ts')
@@ -42,9 +42,9 @@ describe('a warehouse whose process is killed', function () {
     const { lines, code } = await runOnFullDisk(directory)
     assert.equal(code, 0)
     await assertExact('after the disk was full')
-    const said = TABLES.map((table) =>
+    const said = TABLES.map(({ name }) =>
       lines
-        .filter((line) => line.endsWith(` ${table}`) && !line.startsWith('prepared'))
+        .filter((line) => line.endsWith(` ${name}`) && !line.startsWith('prepared'))
         .map((line) => line.split(' ')[0]),
     )
     assert.ok(said.flat().length > 0)
@@ -64,7 +64,7 @@ describe('a warehouse whose process is killed', function () {
 
   async function assertExact(what: string): Promise<void> {
     const positions = await readFile(file(), 'SELECT * FROM _millrace.positions')
-    for (const table of TABLES) {
+    for (const table of APPENDED) {
       const found = await readFile(
         file(),
         `SELECT count(*) AS count, count(DISTINCT id) AS ids, coalesce(max(id) + 1, 0) AS next, part
@@ -80,6 +80,18 @@ describe('a warehouse whose process is killed', function () {
           `${what}: ${table}, partition ${part}`,
         )
       }
+    }
+    for (const { partition, next_offset } of positions.filter((row) => row['destination'] === LATEST)) {
+      const found = await readFile(
+        file(),
+        `SELECT id FROM ${LATEST} WHERE part = ${String(partition)} ORDER BY id`,
+      )
+      const next = next_offset as number
+      assert.deepEqual(
+        found.map(({ id }) => id),
+        Array.from({ length: Math.min(next, SLOTS) }, (_, i) => Math.max(0, next - SLOTS) + i),
+        `${what}: ${LATEST}, partition ${String(partition)}`,
+      )
     }
   }
 })
