@@ -10,6 +10,7 @@ import type { Clock, Timer } from '../../config/clock.ts'
 import type { StateBackend, StateOwner, TaskState } from '../state/port.ts'
 import { taskId, type SubTopology } from '../topology/plan.ts'
 import { ProcessorError } from './errors.ts'
+import { asOwner } from './ownership.ts'
 import { OPENED_RECORD_KEY, type OpenedRecord } from './progress.ts'
 import type { StepObserver } from './protocol.ts'
 import type { Restored } from './restore.ts'
@@ -155,12 +156,15 @@ export async function resolvePositions(
   const ranges = await log.admin.offsets(
     restored.map(({ claim }) => ({ topic: claim.sub.inputTopic, partition: claim.partition })),
   )
-  return restored.map(({ claim, restored: { record, checkpoint, unchangedSince } }, i) => {
-    const { position, mustCommit } = resolvePosition(claim, record, ranges[i]!)
-    const { id, sub, partition, inputTopicId, owner, state } = claim
-    const start = { inputTopicId, position, record, state, checkpoint, owner }
-    return { id, sub, partition, mustCommit, unchangedSince, start }
-  })
+  return Promise.all(
+    restored.map(async ({ claim, restored: { record, checkpoint, unchangedSince } }, i) => {
+      const resolve = () => resolvePosition(claim, record, ranges[i]!)
+      const { position, mustCommit } = await asOwner(claim, log, resolve)
+      const { id, sub, partition, inputTopicId, owner, state } = claim
+      const start = { inputTopicId, position, record, state, checkpoint, owner }
+      return { id, sub, partition, mustCommit, unchangedSince, start }
+    }),
+  )
 }
 
 function resolvePosition(

@@ -5,6 +5,7 @@ import { segmentOf, segmentPrefix, storeOf } from '../state/keys.ts'
 import { sameLog, type Checkpoint } from '../state/port.ts'
 import { ProcessorError } from './errors.ts'
 import type { Claim } from './open.ts'
+import { asOwner } from './ownership.ts'
 import { decodeTaskRecord, TASK_RECORD_KEY, type TaskRecord } from './progress.ts'
 
 const STABLE_POLL_MS = 10
@@ -90,7 +91,7 @@ export async function restoreTask(
   })
   const record = recordBytes === null ? before : decodeTaskRecord(recordBytes, id)
 
-  assertWhole(claim, record, meta.checkpoint, ends)
+  await asOwner(claim, dependencies.log, () => assertWhole(claim, record, meta.checkpoint, ends))
   const open = openSegments(record)
   let checkpoint = meta.checkpoint
   let applied = 0

@@ -55,7 +55,7 @@ export interface StateEntry {
 export interface TaskState {
   /** What was there before it was taken over, under the token of then; null: nothing, or of another log. */
   readonly found: { readonly meta: StateMeta; readonly taskRecord: Buffer | null } | null
-  /** Starts an empty copy under a new name; the old one goes away. */
+  /** Starts an empty copy under a new name; the old one goes away. @throws StateError STATE_LOST */
   newIncarnation(timeMs: number): Promise<StateMeta>
   /**
    * Values in the keys' order, null where there is none; views that may share one buffer.
@@ -97,6 +97,15 @@ export class StateError extends Error {
 
 export function sameLog(a: StateOwner, b: StateOwner): boolean {
   return a.clusterId === b.clusterId && a.topicId === b.topicId
+}
+
+/** @throws StateError STATE_LOST where a later owner of the same log has the state: only it may begin a copy */
+export function assertNotOutlived(task: string, meta: StateMeta | undefined, owner: StateOwner): void {
+  if (meta === undefined || !sameLog(meta, owner) || meta.token <= owner.token) return
+  throw new StateError(
+    'STATE_LOST',
+    `${task}: its state belongs to token ${meta.token}, ours is ${owner.token}`,
+  )
 }
 
 /** @throws StateError STATE_LOST unless the state as it stands is this owner's, in the copy that it works on */

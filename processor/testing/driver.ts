@@ -14,11 +14,14 @@ import { setUp } from '../runtime/setup.ts'
 import type { ProtocolStep } from '../runtime/protocol.ts'
 import { Worker, type WorkerOptions } from '../runtime/worker.ts'
 import { MemoryState } from '../state/memory/memory-state.ts'
+import type { StateBackend } from '../state/port.ts'
 import type { AnyContract, AnySchema, SourceNode } from '../topology/graph.ts'
 import type { Pipeline } from '../topology/pipeline.ts'
 import { inputPartitions, planPipeline, type Plan } from '../topology/plan.ts'
 
 export interface DriverOptions {
+  /** Where the tasks keep their state. Default: in memory, as `driver.state`. */
+  readonly state?: StateBackend
   /** Default 4. */
   readonly partitions?: number
   /** How many processes share the tasks. Default 1. */
@@ -228,7 +231,7 @@ export class PipelineDriver {
   #newWorker(process: number): Worker {
     return new Worker({
       log: this.log,
-      state: this.state,
+      state: this.#options.state ?? this.state,
       plan: this.plan,
       schemaIds: this.schemaIds,
       instance: `driver-${process}`,

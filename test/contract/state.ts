@@ -168,6 +168,7 @@ export function stateContract(
         lost,
       )
       await assert.rejects(state.takeOver('t_0', OWNER), lost)
+      await assert.rejects(task.newIncarnation(2), lost)
     })
 
     it('does not let a lower token take over', async () => {

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { open, type RootDatabase } from 'lmdb'
 import { KEY_END, KEY_START, STRIDE, VALUE_END, VALUE_START } from '../../../log/batch.ts'
 import {
+  assertNotOutlived,
   assertOurs,
   sameCheckpoint,
   sameLog,
@@ -78,14 +79,11 @@ export class EmbeddedState implements StateBackend {
     return state
   }
 
-  takeOver(task: string, owner: StateOwner): Promise<TaskState> {
+  async takeOver(task: string, owner: StateOwner): Promise<TaskState> {
     const stored = this.#metas.get(task)
+    assertNotOutlived(task, stored?.meta, owner)
     if (stored === undefined || !sameLog(stored.meta, owner)) {
       return Promise.resolve(new EmbeddedTaskState(this, task, owner, null))
-    }
-    if (stored.meta.token > owner.token) {
-      const message = `${task}: its state belongs to token ${stored.meta.token}, ours is ${owner.token}`
-      return Promise.reject(new StateError('STATE_LOST', message))
     }
     const meta = { ...stored.meta, token: owner.token }
     const found = {
@@ -166,6 +164,7 @@ class EmbeddedTaskState implements TaskState {
 
   async newIncarnation(timeMs: number): Promise<StateMeta> {
     const { topicId, token } = this.#owner
+    assertNotOutlived(this.#task, this.#state.meta(this.#task)?.meta, this.#owner)
     const incarnation = `${topicId}/${token}`
     const { task, copy, previous } = this.#state.nextCopy(this.#task)
     const meta = { ...this.#owner, incarnation, checkpoint: { changelog: 0, windows: 0 }, timeMs }

@@ -1,5 +1,6 @@
 import { STRIDE, KEY_END, KEY_START, VALUE_END, VALUE_START } from '../../../log/batch.ts'
 import {
+  assertNotOutlived,
   assertOurs,
   sameCheckpoint,
   sameLog,
@@ -22,17 +23,10 @@ interface TaskCopy {
 export class MemoryState implements StateBackend {
   readonly #tasks = new Map<string, TaskCopy>()
 
-  takeOver(task: string, owner: StateOwner): Promise<TaskState> {
+  async takeOver(task: string, owner: StateOwner): Promise<TaskState> {
     const copy = this.#tasks.get(task)
+    assertNotOutlived(task, copy?.meta, owner)
     if (copy !== undefined && sameLog(copy.meta, owner)) {
-      if (copy.meta.token > owner.token) {
-        return Promise.reject(
-          new StateError(
-            'STATE_LOST',
-            `${task}: its state belongs to token ${copy.meta.token}, ours is ${owner.token}`,
-          ),
-        )
-      }
       const found = { meta: copy.meta, taskRecord: copy.taskRecord }
       copy.meta = { ...copy.meta, token: owner.token }
       return Promise.resolve(new MemoryTaskState(this.#tasks, task, owner, found))
@@ -67,6 +61,7 @@ class MemoryTaskState implements TaskState {
 
   async newIncarnation(timeMs: number): Promise<StateMeta> {
     const { topicId, token } = this.#owner
+    assertNotOutlived(this.#task, this.#tasks.get(this.#task)?.meta, this.#owner)
     const incarnation = `${topicId}/${token}`
     const meta = { ...this.#owner, incarnation, checkpoint: { changelog: 0, windows: 0 }, timeMs }
     this.#tasks.set(this.#task, { meta, taskRecord: null, entries: new Map() })
