@@ -87,7 +87,8 @@ export class RecordBatch {
       const nameEnd = readVarint(reader) + reader.position
       const found = this.buffer.toString('utf8', reader.position, nameEnd)
       reader.position = nameEnd
-      const valueEnd = readVarint(reader) + reader.position
+      // -1: no value.
+      const valueEnd = Math.max(0, readVarint(reader)) + reader.position
       if (found === name) return this.buffer.subarray(reader.position, valueEnd)
       reader.position = valueEnd
     }

@@ -16,6 +16,14 @@ export type LogErrorCode =
   | 'INVALID_STATE'
   /** The storage refused (disk full, damaged file): nothing of this call is acknowledged. */
   | 'STORAGE'
+  /** Log-in or permission refused, or a certificate that is not trusted: trying again does not mend it. */
+  | 'UNAUTHORIZED'
+  /** The server is older than the least version that has what is needed. */
+  | 'UNSUPPORTED_VERSION'
+  /** No answer, though tried again for long: nothing of this call is acknowledged; it may be tried anew. */
+  | 'UNAVAILABLE'
+  /** Behind the same address stands another log, with other offsets: stop. */
+  | 'CLUSTER_CHANGED'
   /** The log was closed under the call. */
   | 'CLOSED'
 

@@ -27,6 +27,10 @@ export interface TopicConfig {
   readonly cleanup: 'delete' | 'compact' | 'compact,delete'
   /** -1: for ever. */
   readonly retentionMs: number
+  /** Copies of each partition, where the log replicates. Default: as the cluster has it. */
+  readonly replicationFactor?: number
+  /** Copies that must have a record before it counts as written. Default: as the cluster has it. */
+  readonly minInsyncReplicas?: number
 }
 
 export interface TopicDescription extends TopicConfig {

@@ -1,0 +1,40 @@
+import { kafkaRequest, type KafkaRequest } from './request.ts'
+
+export interface DescribedTransaction {
+  readonly errorCode: number
+  /** `Empty`, `Ongoing`, `CompleteAbort`, … */
+  readonly state: string
+  /** By the coordinator's clock, epoch ms; -1: none has begun. */
+  readonly startedMs: number
+}
+
+/** DescribeTransactions v0 (Kafka 3.0), to the transactional id's coordinator. */
+export function describeTransactionRequest(transactionalId: string): KafkaRequest<DescribedTransaction> {
+  return kafkaRequest(
+    { key: 65, version: 0, name: 'DescribeTransactions', flexible: true },
+    (writer) => {
+      writer.compactArray([transactionalId], (id) => writer.compactString(id))
+      writer.noTags()
+    },
+    (reader) => {
+      const throttleMs = reader.int32()
+      const states = reader.compactArray(() => {
+        const errorCode = reader.int16()
+        reader.compactString()
+        const state = reader.compactString()
+        reader.int32()
+        const startedMs = reader.int64()
+        reader.int64()
+        reader.int16()
+        reader.compactArray(() => {
+          reader.compactString()
+          reader.compactArray(() => reader.int32())
+          reader.skipTags()
+        })
+        reader.skipTags()
+        return { errorCode, state, startedMs }
+      })
+      return { throttleMs, result: states[0] ?? { errorCode: -1, state: '', startedMs: -1 } }
+    },
+  )
+}
