@@ -10,6 +10,7 @@ export class TaskSet {
   /** Given up in good order at a revoke. */
   readonly #parked = new Map<string, Task>()
   #opening: Opening | null = null
+  #isOpen = false
 
   constructor(create: (sub: SubTopology, partition: number, start: TaskStart) => Task) {
     this.#create = create
@@ -24,8 +25,9 @@ export class TaskSet {
     return this.#opening?.restoring ?? 0
   }
 
-  get isOpening(): boolean {
-    return this.#opening !== null
+  /** All that were to be opened run. */
+  get isOpen(): boolean {
+    return this.#isOpen
   }
 
   get(id: string): Task | undefined {
@@ -36,7 +38,7 @@ export class TaskSet {
   async open(assigned: readonly AssignedTask[], dependencies: OpeningDependencies): Promise<void> {
     await this.letGo()
     if (assigned.length > 0) this.#opening = await Opening.begin(assigned, dependencies)
-    else this.#disposeParked()
+    else this.#allRun()
   }
 
   /**
@@ -52,7 +54,7 @@ export class TaskSet {
     if (opening.restoring === 0) this.#opening = null
     const tasks: Task[] = []
     for (const ready of opened) tasks.push(await this.#take(ready))
-    if (this.#opening === null) this.#disposeParked()
+    if (this.#opening === null) this.#allRun()
     return { tasks, mustCommit: opened.some(({ mustCommit }) => mustCommit) }
   }
 
@@ -60,10 +62,12 @@ export class TaskSet {
   park(): void {
     for (const [id, task] of this.#running) this.#parked.set(id, task)
     this.#running.clear()
+    this.#isOpen = false
   }
 
   /** Nothing of the tasks goes on; what they had not committed is gone. Parked ones stay. */
   async letGo(): Promise<void> {
+    this.#isOpen = false
     await this.#opening?.cancel()
     this.#opening = null
     for (const task of this.#running.values()) task.dispose()
@@ -92,6 +96,11 @@ export class TaskSet {
     if (mustCommit) task.markMoved()
     this.#running.set(id, task)
     return task
+  }
+
+  #allRun(): void {
+    this.#isOpen = true
+    this.#disposeParked()
   }
 
   #disposeParked(): void {

@@ -113,7 +113,7 @@ export class Worker {
 
   /** Every task that the group gave this process runs. */
   get isReady(): boolean {
-    return this.#group !== null && !this.#patience.reopening.isOn && !this.#tasks.isOpening
+    return this.#tasks.isOpen
   }
 
   /**
