@@ -1,6 +1,6 @@
 import { LogError } from '../errors.ts'
 import type { GroupMetadata, TopicPartition } from '../port.ts'
-import { assignPartitions } from './assignor.ts'
+import { assignPartitions } from '../assignor.ts'
 import type { LogCore } from './core.ts'
 import { GroupOffsets, parseOffsetEntry } from './group-offsets.ts'
 import type { Change } from './storage.ts'

@@ -115,6 +115,8 @@ export function pollTests(use: () => LogUnderTest): void {
       ])
     await append(log, topic, 1, ['one'])
     await append(log, topic, 2, ['two'])
+    // All is written now: no poll is answered before it could be fetched.
+    for (const partition of [0, 1, 2]) consumer.seek({ topic, partition }, 0)
     const counts = [0, 0, 0]
     let polls = 0
     let othersSeenAt = 0
@@ -134,6 +136,8 @@ export function pollTests(use: () => LogUnderTest): void {
     const { log, topic, consumer, values } = await setup(1)
     await append(log, topic, 0, ['a', 'b', 'c'])
     await log.admin.deleteRecords([{ topic, partition: 0, offset: 2 }])
+    // What may have been read ahead counts no more.
+    consumer.seek({ topic, partition: 0 }, 0)
     await rejectsWith('OFFSET_OUT_OF_RANGE', async () => {
       for (let i = 0; i < 20; i++) await consumer.poll(PLENTY, 500)
     })

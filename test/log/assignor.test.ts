@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
-import { assignPartitions, type AssignedMember } from '../../../log/embedded/assignor.ts'
-import type { TopicPartition } from '../../../log/port.ts'
+import { assignPartitions, type AssignedMember } from '../../log/assignor.ts'
+import type { TopicPartition } from '../../log/port.ts'
 
 const COUNTS: Record<string, number> = { a: 5, b: 5, c: 8, d: 1, e: 3 }
 const LISTS = [['a', 'b'], ['c'], ['d', 'e']]

@@ -1,4 +1,4 @@
-import type { TopicPartition } from '../port.ts'
+import type { TopicPartition } from './port.ts'
 
 export interface AssignedMember {
   readonly memberId: string

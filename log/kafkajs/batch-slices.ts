@@ -1,0 +1,62 @@
+import { HEADERS_END, KEY_END, KEY_START, OFFSET_DELTA, RecordBatch, STRIDE, VALUE_END } from '../batch.ts'
+
+/** A fetched batch that is handed out piece by piece, as much as each caller wants. */
+export class BatchSlices {
+  readonly #batch: RecordBatch
+  #next = 0
+
+  constructor(batch: RecordBatch) {
+    this.#batch = batch
+  }
+
+  get isEmpty(): boolean {
+    return this.#next >= this.#batch.count
+  }
+
+  /** Bytes of records that are left. */
+  get bytes(): number {
+    return this.isEmpty ? 0 : endOf(this.#batch, this.#batch.count - 1) - this.#startOf(this.#next)
+  }
+
+  /** As many records as fit, but one at least. All of it, at no cost, where it fits as a whole. */
+  take(maxBytes: number): RecordBatch {
+    const batch = this.#batch
+    const from = this.#next
+    const start = this.#startOf(from)
+    let to = batch.count
+    if (this.bytes > maxBytes) {
+      to = from + 1
+      while (to < batch.count && endOf(batch, to) - start <= maxBytes) to++
+    }
+    this.#next = to
+    return from === 0 && to === batch.count ? batch : slice(batch, from, to)
+  }
+
+  #startOf(index: number): number {
+    return this.#batch.positions[index * STRIDE + KEY_START]!
+  }
+}
+
+function slice(batch: RecordBatch, from: number, to: number): RecordBatch {
+  const positions = batch.positions.slice(from * STRIDE, to * STRIDE)
+  const baseOffset = batch.offsetAt(from)
+  const moved = baseOffset - batch.baseOffset
+  for (let row = 0; row < positions.length; row += STRIDE) positions[row + OFFSET_DELTA]! -= moved
+  const isLast = to === batch.count
+  return new RecordBatch({
+    topic: batch.topic,
+    partition: batch.partition,
+    buffer: batch.buffer,
+    positions,
+    count: to - from,
+    baseOffset,
+    nextOffset: isLast ? batch.nextOffset : batch.offsetAt(to - 1) + 1,
+    timestampMs: batch.timestampMs,
+    timestampsMs: batch.timestampsMs === null ? null : batch.timestampsMs.slice(from, to),
+  })
+}
+
+function endOf({ positions }: RecordBatch, index: number): number {
+  const row = index * STRIDE
+  return Math.max(positions[row + KEY_END]!, positions[row + VALUE_END]!, positions[row + HEADERS_END]!)
+}

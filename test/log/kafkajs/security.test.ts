@@ -1,0 +1,98 @@
+import assert from 'node:assert/strict'
+import { createServer } from 'node:net'
+import { readFile } from 'node:fs/promises'
+import { startKafka, type KafkaServers } from '../../../deploy/stack/servers.ts'
+import type { KafkaLogOptions } from '../../../log/kafkajs/kafka-log.ts'
+import { append, batchOf, makeTopic, rejectsWith, valuesIn } from '../../contract/log/support.ts'
+import { ownServer, sharedKafka } from '../../support/servers.ts'
+import { portOf } from './frame-proxy.ts'
+import { openTestLog, throughProxy } from './support.ts'
+
+describe('another cluster behind the same address', function () {
+  this.timeout(60_000)
+  let other: KafkaServers
+  before(async function () {
+    this.timeout(300_000)
+    other = await ownServer(this, () => startKafka())
+  })
+  after(() => other.stop())
+
+  it('is refused by whatever was open, for good', async function () {
+    const { brokers } = await sharedKafka(this)
+    const { proxy, log, close } = await throughProxy(brokers)
+    const topic = await makeTopic(log)
+    const producer = log.idempotentProducer()
+    await producer.send([batchOf(topic, 0, ['a'])])
+    proxy.targetPort = portOf(other.env.KAFKA_BROKERS)
+    proxy.cutAll()
+    await rejectsWith('CLUSTER_CHANGED', () => producer.send([batchOf(topic, 0, ['b'])]))
+    proxy.targetPort = portOf(brokers)
+    await rejectsWith('CLUSTER_CHANGED', () => log.admin.listTopics())
+    await close()
+  })
+})
+
+describe('a log-in', function () {
+  this.timeout(60_000)
+  let kafka: KafkaServers
+  let ca: string
+
+  before(async function () {
+    this.timeout(300_000)
+    kafka = await ownServer(this, () => startKafka({ sasl: { users: { mill: 'race' } }, tls: true }))
+    ca = await readFile(kafka.certificates!.caFile, 'utf8')
+  })
+  after(() => kafka.stop())
+
+  const open = (options: Partial<KafkaLogOptions>) =>
+    openTestLog(kafka.env.KAFKA_BROKERS, { ssl: { ca }, retryTimeoutMs: 2_000, ...options })
+
+  for (const mechanism of ['plain', 'scram-sha-256', 'scram-sha-512'] as const) {
+    it(`by ${mechanism} over TLS lets one work, and a wrong password is refused in words`, async () => {
+      const log = await open({ sasl: { mechanism, username: 'mill', password: 'race' } })
+      const topic = await makeTopic(log)
+      await append(log, topic, 0, ['a'])
+      assert.deepEqual(await valuesIn(log, topic), ['a'])
+      await log.close()
+      const wrong = { mechanism, username: 'mill', password: 'wheel' }
+      await rejectsWith('UNAUTHORIZED', () => open({ sasl: wrong }))
+      await assert.rejects(open({ sasl: wrong }), new RegExp(`refused the log-in by ${mechanism}.*password`))
+    })
+  }
+
+  it('is not sent to a server whose certificate nobody vouches for', async () => {
+    const sasl = { mechanism: 'plain', username: 'mill', password: 'race' } as const
+    await assert.rejects(open({ ssl: true, sasl }), { code: 'UNAUTHORIZED', message: /certificate.*ssl\.ca/ })
+  })
+
+  it('that the server does not offer is refused', async () => {
+    const sasl = { mechanism: 'oauthbearer', oauthBearerProvider: async () => ({ value: 'token' }) } as const
+    await rejectsWith('UNAUTHORIZED', () => open({ sasl }))
+  })
+})
+
+describe('an address', function () {
+  this.timeout(30_000)
+
+  it('at which nobody listens is said, with what to look at', async () => {
+    await assert.rejects(openTestLog('127.0.0.1:1', { retryTimeoutMs: 500 }), {
+      code: 'UNAVAILABLE',
+      message: /127\.0\.0\.1:1.*ECONNREFUSED.*Check that the brokers run/,
+    })
+  })
+
+  it('of something that never answers ends as well', async () => {
+    const server = createServer(() => undefined)
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    const { port } = server.address() as { port: number }
+    await assert.rejects(
+      openTestLog(`127.0.0.1:${port}`, { retryTimeoutMs: 500, connectionTimeoutMs: 300 }),
+      { code: 'UNAVAILABLE' },
+    )
+    server.close()
+  })
+
+  it('has a host and a port', async () => {
+    await rejectsWith('INVALID_STATE', () => openTestLog('kafka'))
+  })
+})
