@@ -1,8 +1,8 @@
 import { Command, CommanderError } from 'commander'
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { EXIT, reportError } from './errors.ts'
 import type { Io } from './io.ts'
+import { ownVersion } from './version.ts'
+import type { Role } from './wire/run.ts'
 
 /**
  * Runs the command line as given (without node and script).
@@ -30,7 +30,7 @@ type SetExitCode = (code: number) => void
 
 function buildProgram(io: Io, setExitCode: SetExitCode): Command {
   const program = new Command('millrace')
-    .description('Exactly-once windowed pipelines, embedded on local disk.')
+    .description('Exactly-once windowed pipelines, embedded on local disk or on Kafka and Redis.')
     .version(ownVersion(), '-V, --version')
     .helpCommand('help [command]', 'what a command takes')
     .showSuggestionAfterError()
@@ -42,9 +42,12 @@ function buildProgram(io: Io, setExitCode: SetExitCode): Command {
     })
     .addHelpText('after', EXAMPLES)
   addRun(program, io, setExitCode)
+  addRoles(program, io, setExitCode)
   addDescribe(program, io)
   addGenerate(program, io)
   addQuery(program, io)
+  addProvision(program, io, setExitCode)
+  addDoctor(program, io, setExitCode)
   return program
 }
 
@@ -53,34 +56,78 @@ Examples:
   millrace run orders                              the generator, into ./millrace-data; Ctrl+C ends it
   millrace run orders --input day.ndjson --data-dir d --exit-when-done
   millrace query orders                            the pipeline's named queries
+  KAFKA_BROKERS=localhost:9092 REDIS_URL=redis://localhost millrace run orders
   millrace query orders --sql "select count(*) from ecommerce_orders.orders"
 
-Settings come from flags, else MILLRACE_… in the environment, else ./millrace.json, else their defaults.`
+KAFKA_BROKERS in the environment selects Kafka, with KAFKA_SASL_…, KAFKA_TLS_…, REDIS_URL, REDIS_TLS_… and
+SCHEMA_REGISTRY_URL; then bridge, process (any number) and sink may be processes of their own.
+Settings come from flags, else the environment (MILLRACE_…), else ./millrace.json, else their defaults.`
 
 function addRun(program: Command, io: Io, setExitCode: SetExitCode): void {
-  withGeneratorOptions(
-    program
-      .command('run')
-      .description('run a pipeline: sources, processing and sinks in one process')
-      .argument('<pipeline>', "a shipped pipeline's name, or the path of your own")
+  const run = program.command('run').description('run a pipeline: bridge, process and sink in one process')
+  withStores(withSinkOptions(withBridgeOptions(withPipeline(run))))
+    .option('--commit-interval <duration>', COMMIT_INTERVAL)
+    .option('--exit-when-done', 'drain the finite input, close its windows, and end')
+    .action(running(['bridge', 'process', 'sink'], io, setExitCode))
+}
+
+function addRoles(program: Command, io: Io, setExitCode: SetExitCode): void {
+  const bridge = program
+    .command('bridge')
+    .description("fill a pipeline's source topics, from files or made up")
+  withStores(withBridgeOptions(withPipeline(bridge)))
+    .option('--exit-when-done', 'read the finite input, end it with an end mark, and end')
+    .action(running(['bridge'], io, setExitCode))
+
+  const process = program
+    .command('process')
+    .description('process what is in the source topics; run any number')
+  withStores(withPipeline(process))
+    .option('--commit-interval <duration>', COMMIT_INTERVAL)
+    .option('--exit-when-done', 'end when the sources have ended and all of it is processed')
+    .action(running(['process'], io, setExitCode))
+
+  const sink = program.command('sink').description("write a pipeline's tables; one process has their file")
+  withStores(withSinkOptions(withPipeline(sink)))
+    .option('--exit-when-done', 'end when the sources have ended and all that came of it is written')
+    .action(running(['sink'], io, setExitCode))
+}
+
+const COMMIT_INTERVAL = 'between two commits at most, such as 200ms (default: adapted to the load)'
+
+function running(roles: readonly Role[], io: Io, setExitCode: SetExitCode) {
+  return async (pipeline: string, flags: Record<string, unknown>): Promise<void> => {
+    const { runPipelineCommand } = await import('./commands/run.ts')
+    setExitCode(await runPipelineCommand({ pipeline, roles, flags, io }))
+  }
+}
+
+function withPipeline(command: Command): Command {
+  return command.argument('<pipeline>', "a shipped pipeline's name, or the path of your own")
+}
+
+function withBridgeOptions(command: Command): Command {
+  return withGeneratorOptions(
+    command
       .option('-f, --format <format>', 'how the input is written (default: ndjson)')
       .option(
         '-i, --input <file...>',
         'files to read, in this order; without any the generator makes the data',
-      )
-      .option('-d, --data-dir <dir>', 'log, state and warehouse on disk (default: millrace-data)')
-      .option(
-        '-p, --partitions <n>',
-        'of sources and internal topics; fixed once a directory has them (default: 4)',
-      )
-      .option('--exit-when-done', 'drain the finite input, close its windows, and end')
-      .option('--embedded', 'local disk even if KAFKA_BROKERS is set'),
-  )
-    .option('--since <duration>', "the generator's history before now (default: 1h)")
-    .action(async (pipeline: string, flags: Record<string, unknown>) => {
-      const { runPipelineCommand } = await import('./commands/run.ts')
-      setExitCode(await runPipelineCommand({ pipeline, flags, io }))
-    })
+      ),
+  ).option('--since <duration>', "the generator's history before now (default: 1h)")
+}
+
+function withSinkOptions(command: Command): Command {
+  return command.option('-w, --warehouse <dir>', 'on Kafka: where the tables are (default: millrace-data)')
+}
+
+function withStores(command: Command): Command {
+  return command
+    .option('-d, --data-dir <dir>', 'log, state and warehouse on disk (default: millrace-data)')
+    .option('--embedded', 'local disk even if KAFKA_BROKERS is set')
+    .option('-p, --partitions <n>', 'of sources and internal topics; fixed once they exist (default: 4)')
+    .option('--metrics-port <port>', '/metrics, /healthz and /readyz; 0 is any free port (default: none)')
+    .option('--metrics-host <host>', 'what they are bound to (default: 127.0.0.1)')
 }
 
 function addDescribe(program: Command, io: Io): void {
@@ -117,11 +164,44 @@ function addQuery(program: Command, io: Io): void {
     .argument('[name]', 'one of its named queries')
     .option('--sql <text>', 'a query of your own')
     .option('-d, --data-dir <dir>', 'where the pipeline ran (default: millrace-data)')
+    .option('-w, --warehouse <dir>', 'the same, of a pipeline on Kafka')
     .option('--limit <rows>', 'rows at most (default: 1000)')
     .option('--json', 'one JSON object a row')
     .action(async (pipeline: string, name: string | undefined, flags: Record<string, unknown>) => {
       const { queryCommand } = await import('./commands/query.ts')
       await queryCommand({ pipeline, name: name ?? null, flags, io })
+    })
+}
+
+function addProvision(program: Command, io: Io, setExitCode: SetExitCode): void {
+  program
+    .command('provision')
+    .description('make the topics that a pipeline needs on Kafka, and set right those that are there')
+    .argument('<pipeline>', "a shipped pipeline's name, or the path of your own")
+    .option('-p, --partitions <n>', 'of sources and internal topics; fixed once they exist (default: 4)')
+    .option('--replication <n>', 'copies of each partition (default: 3, or as many as there are brokers)')
+    .option('-y, --yes', 'carry the plan out without a question')
+    .option('--dry-run', 'say the plan only')
+    .action(async (pipeline: string, flags: Record<string, unknown>) => {
+      const { provisionCommand } = await import('./commands/provision.ts')
+      setExitCode(await provisionCommand({ pipeline, flags, io }))
+    })
+}
+
+function addDoctor(program: Command, io: Io, setExitCode: SetExitCode): void {
+  program
+    .command('doctor')
+    .description('look at what a run needs, and say how to mend what is wrong')
+    .argument('[pipeline]', 'its topics and rights too')
+    .option('-d, --data-dir <dir>', 'log, state and warehouse on disk (default: millrace-data)')
+    .option('-w, --warehouse <dir>', 'on Kafka: where the tables are (default: millrace-data)')
+    .option('--embedded', 'local disk even if KAFKA_BROKERS is set')
+    .option('--metrics-port <port>', 'whether it is free')
+    .option('--metrics-host <host>', 'where it is bound to (default: 127.0.0.1)')
+    .option('--json', 'one JSON object')
+    .action(async (pipeline: string | undefined, flags: Record<string, unknown>) => {
+      const { doctorCommand } = await import('./commands/doctor.ts')
+      setExitCode(await doctorCommand({ pipeline: pipeline ?? null, flags, io }))
     })
 }
 
@@ -139,9 +219,4 @@ function usageError(text: string): string {
     .trimEnd()
     .replaceAll('\n', ' ')
   return `error BAD_USAGE: ${message}\n  'millrace help' says what there is; 'millrace <command> --help' what it takes.\n`
-}
-
-function ownVersion(): string {
-  const manifest = readFileSync(join(import.meta.dirname, '..', 'package.json'), 'utf8')
-  return (JSON.parse(manifest) as { version: string }).version
 }

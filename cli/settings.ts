@@ -3,22 +3,47 @@
  * default (design §4). Each setting stands here once, with all its names.
  */
 import { readFileSync } from 'node:fs'
-import { delimiter, join } from 'node:path'
+import { join } from 'node:path'
+import { parseDurationMs } from '../schemas/duration.ts'
 import { CliError } from './errors.ts'
 import { suggestion } from './nearest.ts'
-import { parseDurationMs } from '../schemas/duration.ts'
+import { COMPRESSIONS, SASL_MECHANISMS, stackOf, type StackSettings } from './settings/stack.ts'
+import {
+  brokers,
+  commitIntervalMs,
+  durationMs,
+  fileContent,
+  instanceId,
+  oneOf,
+  partitionCount,
+  paths,
+  portNumber,
+  positiveNumber,
+  registryUrl,
+  share,
+  text,
+  truth,
+  wholeNumber,
+  type Parse,
+  type RawValue,
+} from './settings/values.ts'
+
+export type { KafkaSettings, RedisSettings, RegistrySettings, StackSettings } from './settings/stack.ts'
 
 export type Env = Readonly<Record<string, string | undefined>>
 
 /** What one run is made of. */
 export interface Settings {
+  /** null: everything is embedded, in the data directory. */
+  readonly stack: StackSettings | null
   readonly dataDir: string
-  /** Source and internal partitions alike; null: as the directory has them, else the default. */
+  /** Where the tables are; only on Kafka another place than the data directory. */
+  readonly warehouse: string
+  /** Source and internal partitions alike; null: as the log has them, else the default. */
   readonly partitions: number | null
   /** null: the generator, unless there is input. */
   readonly format: string | null
   readonly input: readonly string[]
-  readonly embedded: boolean
   readonly exitWhenDone: boolean
   /** Orders (or the like) a minute of event time. */
   readonly rate: number
@@ -27,41 +52,75 @@ export interface Settings {
   readonly badShare: number
   readonly seed: number
   readonly sinceMs: number
+  /** null: the worker's own default. */
+  readonly commitIntervalMs: number | null
+  /** Names this process among those of its role; null: a random one. */
+  readonly instance: string | null
+  /** Of /metrics, /healthz and /readyz; null: none, 0: any that is free. */
+  readonly metricsPort: number | null
+  /** What they are bound to. */
+  readonly metricsHost: string
 }
-
-type RawValue = string | number | boolean | readonly string[]
 
 export const DEFAULT_PARTITIONS = 4
 export const DEFAULT_DATA_DIR = 'millrace-data'
 
 interface Setting<T> {
+  readonly flag: string | null
   readonly env: string | null
   /** In millrace.json. */
   readonly key: string | null
-  readonly flag: string
   readonly fallback: T
-  parse(raw: RawValue, where: string): T
+  readonly parse: Parse<T>
+  readonly isSecret?: boolean
 }
 
 const SETTINGS = {
   dataDir: setting('--data-dir', 'MILLRACE_DATA_DIR', 'dataDir', DEFAULT_DATA_DIR, text),
-  partitions: setting<number | null>(
-    '--partitions',
-    'MILLRACE_PARTITIONS',
-    'partitions',
-    null,
-    partitionCount,
-  ),
-  format: setting<string | null>('--format', 'MILLRACE_FORMAT', 'format', null, text),
+  warehouse: optional('--warehouse', 'MILLRACE_WAREHOUSE', 'warehouse', text),
+  partitions: optional('--partitions', 'MILLRACE_PARTITIONS', 'partitions', partitionCount),
+  format: optional('--format', 'MILLRACE_FORMAT', 'format', text),
   input: setting<readonly string[]>('--input', 'MILLRACE_INPUT', 'input', [], paths),
   embedded: setting('--embedded', 'MILLRACE_EMBEDDED', 'embedded', false, truth),
   exitWhenDone: setting('--exit-when-done', null, null, false, truth),
   rate: setting('--rate', 'MILLRACE_RATE', 'rate', 500, positiveNumber),
-  count: setting<number | null>('--count', 'MILLRACE_COUNT', 'count', null, wholeNumber),
+  count: optional('--count', 'MILLRACE_COUNT', 'count', wholeNumber),
   badShare: setting('--bad-share', 'MILLRACE_BAD_SHARE', 'badShare', 0.01, share),
   seed: setting('--seed', 'MILLRACE_SEED', 'seed', 1, wholeNumber),
   since: setting('--since', 'MILLRACE_SINCE', 'since', parseDurationMs('1h'), durationMs),
+  commitInterval: optional('--commit-interval', 'COMMIT_MS', 'commitMs', commitIntervalMs),
+  instance: optional(null, 'MILLRACE_INSTANCE', 'instance', instanceId),
+  metricsPort: optional('--metrics-port', 'METRICS_PORT', 'metricsPort', portNumber),
+  metricsHost: setting('--metrics-host', 'METRICS_HOST', 'metricsHost', '127.0.0.1', text),
+
+  kafkaBrokers: optional(null, 'KAFKA_BROKERS', 'kafkaBrokers', brokers),
+  kafkaSaslMechanism: optional(null, 'KAFKA_SASL_MECHANISM', 'kafkaSaslMechanism', oneOf(SASL_MECHANISMS)),
+  kafkaSaslUsername: optional(null, 'KAFKA_SASL_USERNAME', 'kafkaSaslUsername', text),
+  kafkaSaslPassword: secret('KAFKA_SASL_PASSWORD'),
+  kafkaTlsEnabled: optional(null, 'KAFKA_TLS_ENABLED', 'kafkaTlsEnabled', truth),
+  kafkaTlsCa: optional(null, 'KAFKA_TLS_CA', 'kafkaTlsCa', fileContent),
+  kafkaTlsCert: optional(null, 'KAFKA_TLS_CERT', 'kafkaTlsCert', fileContent),
+  kafkaTlsKey: optional(null, 'KAFKA_TLS_KEY', 'kafkaTlsKey', fileContent),
+  kafkaTlsServerName: optional(null, 'KAFKA_TLS_SERVER_NAME', 'kafkaTlsServerName', text),
+  kafkaCompression: setting(null, 'KAFKA_COMPRESSION', 'kafkaCompression', 'lz4', oneOf(COMPRESSIONS)),
+  redisUrl: secret('REDIS_URL'),
+  redisKeyPrefix: setting(null, 'REDIS_KEY_PREFIX', 'redisKeyPrefix', '', text),
+  redisTlsCa: optional(null, 'REDIS_TLS_CA', 'redisTlsCa', fileContent),
+  redisTlsCert: optional(null, 'REDIS_TLS_CERT', 'redisTlsCert', fileContent),
+  redisTlsKey: optional(null, 'REDIS_TLS_KEY', 'redisTlsKey', fileContent),
+  redisTlsServerName: optional(null, 'REDIS_TLS_SERVER_NAME', 'redisTlsServerName', text),
+  schemaRegistryUrl: optional(null, 'SCHEMA_REGISTRY_URL', 'schemaRegistryUrl', registryUrl),
+  schemaRegistryUsername: optional(null, 'SCHEMA_REGISTRY_USERNAME', 'schemaRegistryUsername', text),
+  schemaRegistryPassword: secret('SCHEMA_REGISTRY_PASSWORD'),
 }
+
+/** Every name that a setting goes by: flag, variable of the environment, key of the file. */
+export function settingNames(): string[] {
+  const all: readonly Setting<unknown>[] = Object.values(SETTINGS)
+  return all.flatMap(({ flag, env, key }) => [flag, env, key].filter((name) => name !== null))
+}
+
+type Values = { readonly [K in keyof typeof SETTINGS]: (typeof SETTINGS)[K]['fallback'] }
 
 export interface SettingSources {
   /** By the option's attribute name, as commander gives them; absent: not given. */
@@ -71,62 +130,92 @@ export interface SettingSources {
   readonly cwd: string
 }
 
-/** @throws CliError BAD_SETTING for a value that cannot be, NOT_SUPPORTED for Kafka */
+/** @throws CliError BAD_SETTING for a value that cannot be, and for values that do not fit each other */
 export function resolveSettings({ flags, env, cwd }: SettingSources): Settings {
   const file = readSettingsFile(cwd)
   const given = new Set<string>()
-  const take = <T>(
-    name: keyof typeof SETTINGS,
-    { flag, env: variable, key, fallback, parse }: Setting<T>,
-  ): T => {
-    const found = firstOf([
-      [flag, flags[name]],
-      [`the environment's ${variable ?? ''}`, variable === null ? undefined : emptyAsUnset(env[variable])],
-      [`millrace.json's "${key ?? ''}"`, key === null ? undefined : file[key]],
-    ])
-    if (found === null) return fallback
-    given.add(name)
-    return parse(found.value as RawValue, found.where)
+  const values = Object.fromEntries(
+    Object.entries(SETTINGS as Readonly<Record<string, Setting<unknown>>>).map(([name, setting]) => {
+      const found = lookUp(name, setting, { flags, env, file })
+      if (found === null) return [name, setting.fallback]
+      given.add(name)
+      const { where, value } = found
+      return [name, setting.parse(value, { where, isSecret: setting.isSecret ?? false, cwd })]
+    }),
+  ) as unknown as Values
+  const stack = stackOf(values)
+  checkPlace(values, given)
+  const { dataDir, since, commitInterval, warehouse } = values
+  return {
+    stack: values.embedded ? null : stack,
+    dataDir,
+    warehouse: warehouse ?? dataDir,
+    partitions: values.partitions,
+    format: values.format,
+    input: values.input,
+    exitWhenDone: values.exitWhenDone,
+    rate: values.rate,
+    count: values.count,
+    badShare: values.badShare,
+    seed: values.seed,
+    sinceMs: since,
+    commitIntervalMs: commitInterval,
+    instance: values.instance,
+    metricsPort: values.metricsPort,
+    metricsHost: values.metricsHost,
   }
-  const { since, ...rest } = SETTINGS
-  const settings: Settings = {
-    dataDir: take('dataDir', rest.dataDir),
-    partitions: take('partitions', rest.partitions),
-    format: take('format', rest.format),
-    input: take('input', rest.input),
-    embedded: take('embedded', rest.embedded),
-    exitWhenDone: take('exitWhenDone', rest.exitWhenDone),
-    rate: take('rate', rest.rate),
-    count: take('count', rest.count),
-    badShare: take('badShare', rest.badShare),
-    seed: take('seed', rest.seed),
-    sinceMs: take('since', since),
-  }
-  refuseKafka(env, settings, given.has('dataDir'))
-  return settings
 }
 
-function refuseKafka(env: Env, settings: Settings, dataDirGiven: boolean): void {
-  const brokers = emptyAsUnset(env['KAFKA_BROKERS'])
-  if (brokers === undefined || settings.embedded) return
-  if (dataDirGiven) {
+/** Where `millrace query` finds the tables: as a run with the same settings would have put them. */
+export function tablesDirectory({ flags, env, cwd }: SettingSources): string {
+  const file = readSettingsFile(cwd)
+  const directoryOf = (name: 'dataDir' | 'warehouse'): string | null => {
+    const found = lookUp(name, SETTINGS[name], { flags, env, file })
+    return found === null ? null : text(found.value, { where: found.where, isSecret: false, cwd })
+  }
+  const named = flags['dataDir'] === undefined ? directoryOf('warehouse') : null
+  return named ?? directoryOf('dataDir') ?? DEFAULT_DATA_DIR
+}
+
+/** What says where the data is must not point to two places. */
+function checkPlace(
+  { kafkaBrokers, embedded, dataDir, warehouse }: Values,
+  given: ReadonlySet<string>,
+): void {
+  if (kafkaBrokers !== null && !embedded && given.has('dataDir')) {
     throw new CliError(
       'BAD_SETTING',
-      `KAFKA_BROKERS (${brokers}) and a data directory (${settings.dataDir}) are both given, so it is not clear ` +
-        `which log to use. Add --embedded for the directory, or leave --data-dir out for Kafka.`,
+      `KAFKA_BROKERS (${kafkaBrokers.join(',')}) and a data directory (${dataDir}) are both given, so it is not ` +
+        `clear which log to use. Add --embedded for the directory, or leave --data-dir out for Kafka (where ` +
+        `--warehouse says where the tables are).`,
     )
   }
-  throw new CliError(
-    'NOT_SUPPORTED',
-    `KAFKA_BROKERS is set (${brokers}), and running on Kafka is not supported by this version yet. ` +
-      `Add --embedded, or unset KAFKA_BROKERS, to run on local disk.`,
-  )
+  if ((kafkaBrokers === null || embedded) && warehouse !== null) {
+    throw new CliError(
+      'BAD_SETTING',
+      `--warehouse (${warehouse}) says where the tables of a pipeline on Kafka are; embedded they are in the data ` +
+        `directory. Use --data-dir, or set KAFKA_BROKERS.`,
+    )
+  }
 }
 
-function firstOf(
-  candidates: readonly (readonly [string, unknown])[],
-): { where: string; value: unknown } | null {
-  for (const [where, value] of candidates) if (value !== undefined) return { where, value }
+interface Places {
+  readonly flags: Readonly<Record<string, unknown>>
+  readonly env: Env
+  readonly file: Readonly<Record<string, unknown>>
+}
+
+function lookUp(
+  name: string,
+  { flag, env: variable, key }: Setting<unknown>,
+  { flags, env, file }: Places,
+): { where: string; value: RawValue } | null {
+  const candidates: (readonly [string, unknown])[] = [
+    [flag ?? '', flag === null ? undefined : flags[name]],
+    [`the environment's ${variable ?? ''}`, variable === null ? undefined : emptyAsUnset(env[variable])],
+    [`millrace.json's "${key ?? ''}"`, key === null ? undefined : file[key]],
+  ]
+  for (const [where, value] of candidates) if (value !== undefined) return { where, value: value as RawValue }
   return null
 }
 
@@ -143,7 +232,9 @@ function readSettingsFile(cwd: string): Readonly<Record<string, unknown>> {
   try {
     parsed = JSON.parse(content)
   } catch (error) {
-    throw new CliError('BAD_SETTING', `${path} is not JSON: ${(error as Error).message}.`)
+    // The parser's own words quote the file, which may hold a password.
+    const [position = ''] = / at position \d+/.exec((error as Error).message) ?? []
+    throw new CliError('BAD_SETTING', `${path} is not JSON${position}.`)
   }
   if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) {
     throw new CliError('BAD_SETTING', `${path} must hold one JSON object, such as {"dataDir": "my-data"}.`)
@@ -157,78 +248,25 @@ function readSettingsFile(cwd: string): Readonly<Record<string, unknown>> {
 }
 
 function setting<T>(
-  flag: string,
+  flag: string | null,
   env: string | null,
   key: string | null,
   fallback: T,
-  parse: (raw: RawValue, where: string) => T,
+  parse: Parse<T>,
 ): Setting<T> {
   return { flag, env, key, fallback, parse }
 }
 
+/** One without a default. */
+function optional<T>(flag: string | null, env: string, key: string, parse: Parse<T>): Setting<T | null> {
+  return { flag, env, key, fallback: null, parse }
+}
+
+/** From the environment alone: what stands in a file is committed sooner or later, a flag shows in `ps`. */
+function secret(env: string): Setting<string | null> {
+  return { flag: null, env, key: null, fallback: null, parse: text, isSecret: true }
+}
+
 function emptyAsUnset(value: string | undefined): string | undefined {
   return value === '' ? undefined : value
-}
-
-function refuse(raw: RawValue, where: string, wanted: string): never {
-  throw new CliError('BAD_SETTING', `${where} is ${JSON.stringify(raw)}: it must be ${wanted}.`)
-}
-
-function text(raw: RawValue, where: string): string {
-  return typeof raw === 'string' && raw !== '' ? raw : refuse(raw, where, 'a text that is not empty')
-}
-
-function paths(raw: RawValue, where: string): readonly string[] {
-  const list = typeof raw === 'string' ? raw.split(delimiter) : raw
-  if (!Array.isArray(list) || list.some((path) => typeof path !== 'string' || path === '')) {
-    return refuse(raw, where, 'a list of files')
-  }
-  return list as readonly string[]
-}
-
-function truth(raw: RawValue, where: string): boolean {
-  if (typeof raw === 'boolean') return raw
-  if (raw === 'true' || raw === '1') return true
-  if (raw === 'false' || raw === '0') return false
-  return refuse(raw, where, 'true or false')
-}
-
-/** Decimal digits only: `Number` would take '0x10', '1e3' and ' ' too. */
-function numberOf(raw: RawValue): number {
-  if (typeof raw === 'number') return raw
-  return typeof raw === 'string' && /^\d+(\.\d+)?$/.test(raw) ? Number(raw) : NaN
-}
-
-function wholeNumber(raw: RawValue, where: string): number {
-  const value = numberOf(raw)
-  return Number.isSafeInteger(value) && value >= 0 ? value : refuse(raw, where, 'a whole number, 0 or more')
-}
-
-function positiveNumber(raw: RawValue, where: string): number {
-  const value = numberOf(raw)
-  return Number.isFinite(value) && value > 0 ? value : refuse(raw, where, 'a number above 0')
-}
-
-/** Kafka would take more; one machine gains nothing from it. */
-const MAX_PARTITIONS = 256
-
-function partitionCount(raw: RawValue, where: string): number {
-  const value = numberOf(raw)
-  return Number.isSafeInteger(value) && value >= 1 && value <= MAX_PARTITIONS
-    ? value
-    : refuse(raw, where, `a whole number from 1 to ${MAX_PARTITIONS}`)
-}
-
-function share(raw: RawValue, where: string): number {
-  const value = numberOf(raw)
-  return value >= 0 && value <= 1 ? value : refuse(raw, where, 'a share between 0 and 1, such as 0.02')
-}
-
-function durationMs(raw: RawValue, where: string): number {
-  if (typeof raw !== 'string') return refuse(raw, where, "a duration such as '6h' or '30m'")
-  try {
-    return parseDurationMs(raw as Parameters<typeof parseDurationMs>[0])
-  } catch {
-    return refuse(raw, where, "a duration such as '6h' or '30m'")
-  }
 }

@@ -27,6 +27,10 @@ export type RegistryErrorCode =
   | 'UNKNOWN_SCHEMA'
   /** The text is not an Avro schema. */
   | 'INVALID_SCHEMA'
+  /** The registry does not answer: try again later. */
+  | 'UNAVAILABLE'
+  /** The registry refuses the credentials or the request, or is none: mend the settings. */
+  | 'REGISTRY_REFUSED'
 
 export class RegistryError extends Error {
   readonly code: RegistryErrorCode

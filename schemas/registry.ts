@@ -1,5 +1,5 @@
-import avsc from 'avsc'
 import { RegistryError } from './errors.ts'
+import { checkBackward, normalForm } from './registry/compatibility.ts'
 
 export { RegistryError } from './errors.ts'
 
@@ -30,10 +30,23 @@ export interface RegistryEntry {
   readonly avroText: string
 }
 
-/** An append-only store of registrations, read once. `append` resolves when the entry is durable. */
+/** An append-only store of registrations; several registries may append to it. */
 export interface RegistryStore {
+  /** All that there are by now, in their order. */
   load(): Promise<RegistryEntry[]>
+  /**
+   * Resolves when the entry is durable.
+   * @throws Overtaken when others have registered something since the last `load`: this entry does not count
+   */
   append(entry: RegistryEntry): Promise<void>
+}
+
+/** An append that was judged by what is no longer the latest: load again, judge again. */
+export class Overtaken extends Error {
+  constructor() {
+    super('another process has registered a schema meanwhile')
+    this.name = 'Overtaken'
+  }
 }
 
 interface Registrations {
@@ -44,7 +57,7 @@ interface Registrations {
   readonly subjects: Map<string, number[]>
 }
 
-/** The registry of the embedded setting. One process at a time, which the lock on its directory sees to. */
+/** The registry that needs no server: its registrations are embedded in the log that they describe. */
 export class EmbeddedRegistry implements SchemaRegistry {
   readonly #store: RegistryStore
   #registrations: Promise<Registrations> | null = null
@@ -63,27 +76,31 @@ export class EmbeddedRegistry implements SchemaRegistry {
 
   async #register(subject: string, avroText: string): Promise<number> {
     const normal = normalForm(subject, avroText)
-    const registrations = await this.#loaded()
-    const { texts, ids, subjects } = registrations
-    const known = ids.get(normal)
-    const versions = subjects.get(subject) ?? []
-    if (known !== undefined && versions.includes(known)) return known
-    const latest = versions.at(-1)
-    if (latest !== undefined) checkBackward(subject, avroText, texts.get(latest)!)
-    const entry = { subject, id: known ?? Math.max(0, ...texts.keys()) + 1, avroText }
-    try {
-      await this.#store.append(entry)
-    } catch (error) {
-      // Whether the entry is stored is not known: read again before the next answer.
-      this.#registrations = null
-      throw error
+    for (;;) {
+      const registrations = await this.#loaded()
+      const { texts, ids, subjects } = registrations
+      const known = ids.get(normal)
+      const versions = subjects.get(subject) ?? []
+      if (known !== undefined && versions.includes(known)) return known
+      const latest = versions.at(-1)
+      if (latest !== undefined) checkBackward(subject, avroText, texts.get(latest)!)
+      const entry = { subject, id: known ?? Math.max(0, ...texts.keys()) + 1, avroText }
+      try {
+        await this.#store.append(entry)
+      } catch (error) {
+        // Whether the entry is stored is not known: read again before the next answer.
+        this.#registrations = null
+        // Every turn of this loop is a registration that another process has made.
+        if (error instanceof Overtaken) continue
+        throw error
+      }
+      add(registrations, entry)
+      return entry.id
     }
-    add(registrations, entry)
-    return entry.id
   }
 
   async schemaById(id: number): Promise<string> {
-    const text = (await this.#loaded()).texts.get(id)
+    const text = (await this.#loaded()).texts.get(id) ?? (await this.#refreshed()).texts.get(id)
     if (text === undefined) {
       throw new RegistryError(
         'UNKNOWN_SCHEMA',
@@ -95,20 +112,28 @@ export class EmbeddedRegistry implements SchemaRegistry {
   }
 
   async latest(subject: string): Promise<RegisteredSchema | null> {
-    const { texts, subjects } = await this.#loaded()
+    const { texts, subjects } = await this.#refreshed()
     const id = subjects.get(subject)?.at(-1)
     return id === undefined ? null : { id, avroText: texts.get(id)! }
+  }
+
+  /** With what other processes have registered since. */
+  #refreshed(): Promise<Registrations> {
+    this.#registrations = null
+    return this.#loaded()
   }
 
   #loaded(): Promise<Registrations> {
     if (this.#registrations === null) {
       const loading = this.#store.load().then((entries) => {
-        const registrations = { texts: new Map(), ids: new Map(), subjects: new Map() } as Registrations
+        const registrations: Registrations = { texts: new Map(), ids: new Map(), subjects: new Map() }
         for (const entry of entries) add(registrations, entry)
         return registrations
       })
       // A load that failed is tried again by the next call.
-      loading.catch(() => (this.#registrations = null))
+      loading.catch(() => {
+        if (this.#registrations === loading) this.#registrations = null
+      })
       this.#registrations = loading
     }
     return this.#registrations
@@ -120,72 +145,4 @@ function add({ texts, ids, subjects }: Registrations, { subject, id, avroText }:
   ids.set(normalForm(subject, avroText), id)
   const versions = subjects.get(subject) ?? []
   subjects.set(subject, [...versions.filter((version) => version !== id), id])
-}
-
-/** A text that equal schemas share, whatever their spaces and the order of their JSON keys. */
-function normalForm(subject: string, avroText: string): string {
-  parseAvro(subject, avroText)
-  return JSON.stringify(JSON.parse(avroText), (_key, value: unknown) =>
-    value !== null && typeof value === 'object' && !Array.isArray(value)
-      ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
-      : value,
-  )
-}
-
-function parseAvro(subject: string, avroText: string): avsc.Type {
-  try {
-    return avsc.Type.forSchema(JSON.parse(avroText) as avsc.Schema, { registry: {} })
-  } catch (error) {
-    throw new RegistryError(
-      'INVALID_SCHEMA',
-      `The schema for ${subject} is not an Avro schema: ${(error as Error).message}`,
-      { cause: error },
-    )
-  }
-}
-
-/** BACKWARD: readers of the new schema can read what the subject's latest schema wrote. */
-function checkBackward(subject: string, avroText: string, latestText: string): void {
-  const reader = parseAvro(subject, avroText)
-  const writer = parseAvro(subject, latestText)
-  try {
-    reader.createResolver(writer)
-  } catch (error) {
-    const difference = differences(reader, writer).join('; ') || (error as Error).message
-    throw new RegistryError(
-      'INCOMPATIBLE_SCHEMA',
-      `The schema for ${subject} cannot read what is written there: ${difference}. Give new fields a default ` +
-        `(optional()), keep the types of the others, or write to another subject.`,
-      { cause: error },
-    )
-  }
-}
-
-/** The record fields that a reader cannot find or read in what the writer wrote. */
-function differences(reader: avsc.Type, writer: avsc.Type): string[] {
-  if (reader.name !== writer.name)
-    return [`it is called ${reader.name ?? '?'}, the latest ${writer.name ?? '?'}`]
-  const readerFields = fieldsOf(reader)
-  const writerFields = new Map(fieldsOf(writer).map((field) => [field.name, field]))
-  return readerFields.flatMap((field) => {
-    const written = writerFields.get(field.name)
-    if (written === undefined) {
-      return field.defaultValue() === undefined ? [`new field ${field.name} has no default`] : []
-    }
-    try {
-      field.type.createResolver(written.type)
-      return []
-    } catch {
-      return [`field ${field.name} was ${typeText(written.type)}, now ${typeText(field.type)}`]
-    }
-  })
-}
-
-function fieldsOf(type: avsc.Type): readonly avsc.types.Field[] {
-  return type instanceof avsc.types.RecordType ? type.fields : []
-}
-
-function typeText(type: avsc.Type): string {
-  const text = JSON.stringify(type.schema())
-  return /^"\w+"$/.test(text) ? text.slice(1, -1) : text
 }

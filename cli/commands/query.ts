@@ -4,9 +4,9 @@ import { counted } from '../format.ts'
 import type { Io } from '../io.ts'
 import { suggestion } from '../nearest.ts'
 import { loadPipeline } from '../pipelines.ts'
-import { resolveSettings } from '../settings.ts'
+import { tablesDirectory } from '../settings.ts'
 import { formatTable, type Cell, type TableColumn } from '../table.ts'
-import { queryWarehouse, type QueryResult } from '../wire.ts'
+import { queryWarehouse, type QueryResult } from '../wire/tables.ts'
 
 export interface QueryArguments {
   readonly pipeline: string
@@ -34,13 +34,9 @@ export async function queryCommand({
     listQueries(pipeline, io)
     return
   }
-  const { dataDir } = resolveSettings({
-    flags: { dataDir: flags['dataDir'], embedded: true },
-    env: io.env,
-    cwd: io.cwd,
-  })
+  const directory = tablesDirectory({ flags, env: io.env, cwd: io.cwd })
   const maxRows = limitOf(flags['limit'] as string | undefined)
-  const result = await queryWarehouse({ directory: dataDir, sql, maxRows })
+  const result = await queryWarehouse({ directory, sql, maxRows })
   const columns = result.columns.map(({ name, type }): TableColumn => ({ name, numeric: isNumeric(type) }))
   const rows = withIsoTimes(result)
   if (flags['json'] === true) {

@@ -9,23 +9,33 @@ import { Progress } from '../progress.ts'
 import { DEFAULT_DATA_DIR, resolveSettings, type Settings } from '../settings.ts'
 import { onStopSignal } from '../signals.ts'
 import { formatTable } from '../table.ts'
-import { bindInputs, openRun, type Run, type RunFigures } from '../wire.ts'
+import { checkStack } from '../wire/check.ts'
+import { bindInputs } from '../wire/inputs.ts'
+import { openRun, type Role, type Run, type RunFigures } from '../wire/run.ts'
 
 export interface RunArguments {
   readonly pipeline: string
+  /** `run` has all of them. */
+  readonly roles: readonly Role[]
   readonly flags: Readonly<Record<string, unknown>>
   readonly io: Io
 }
 
 /**
- * Runs a pipeline until its finite input is drained or it is stopped.
+ * Runs the roles of a pipeline until its finite input is drained or it is stopped.
  * @returns the exit code
  */
-export async function runPipelineCommand({ pipeline: name, flags, io }: RunArguments): Promise<number> {
+export async function runPipelineCommand({
+  pipeline: name,
+  roles,
+  flags,
+  io,
+}: RunArguments): Promise<number> {
   const settings = resolveSettings({ flags, env: io.env, cwd: io.cwd })
+  if (settings.stack !== null) checkStack(settings.stack, roles.includes('process'))
   const loaded = await loadPipeline(name, io.cwd)
   const logger = loggerOf(io, loaded.pipeline.name)
-  const inputs = await bindInputs(loaded, settings)
+  const inputs = roles.includes('bridge') ? await bindInputs(loaded, settings) : new Map<string, never>()
   const stop = new AbortController()
   // Before anything is opened: a Ctrl+C while a large directory opens must end it cleanly too.
   const removeSignals = onStopSignal((signal) => {
@@ -33,26 +43,31 @@ export async function runPipelineCommand({ pipeline: name, flags, io }: RunArgum
     stop.abort()
   })
   try {
-    const dataDir = openDataDir(settings.dataDir)
+    const directory = directoryOf(settings, roles)
+    const dataDir = directory === null ? null : openDataDir(directory)
     try {
-      const say = { notice: (message: string): void => void io.stdout.write(`${message}\n`) }
+      // Beside the output until its first line, what the run is bound to, can be told.
+      const say = { notice: (message: string): void => void io.stderr.write(`${message}\n`) }
       const run = await openRun({
         loaded,
+        roles: new Set(roles),
+        settings,
         inputs,
-        partitions: settings.partitions,
-        finite: settings.exitWhenDone,
-        directory: dataDir.path,
         clock: systemClock,
         logger,
+        signal: stop.signal,
         notice: (message) => say.notice(message),
       })
       try {
-        await show({ run, settings, stop: stop.signal, io, name, say })
+        await show({ run, roles, settings, stop: stop.signal, io, name, say })
       } finally {
         await run.close()
       }
+    } catch (error) {
+      // What waited for a server while it opened says so; it was told to end.
+      if (!stop.signal.aborted) throw error
     } finally {
-      dataDir.release()
+      dataDir?.release()
     }
     return EXIT.ok
   } finally {
@@ -60,8 +75,15 @@ export async function runPipelineCommand({ pipeline: name, flags, io }: RunArgum
   }
 }
 
+/** The directory that these roles need for themselves, or null: all that they keep is on servers. */
+function directoryOf({ stack, dataDir, warehouse }: Settings, roles: readonly Role[]): string | null {
+  if (stack === null) return dataDir
+  return roles.includes('sink') ? warehouse : null
+}
+
 interface Showing {
   readonly run: Run
+  readonly roles: readonly Role[]
   readonly settings: Settings
   readonly stop: AbortSignal
   readonly io: Io
@@ -71,10 +93,10 @@ interface Showing {
   readonly say: { notice: (message: string) => void }
 }
 
-async function show({ run, settings, stop, io, name, say }: Showing): Promise<void> {
+async function show({ run, roles, settings, stop, io, name, say }: Showing): Promise<void> {
   io.stdout.write(`${run.bindings}\n`)
   const startedMs = systemClock.nowMs()
-  const progress = new Progress({ output: io.stdout, line: () => progressLine(run.figures()) })
+  const progress = new Progress({ output: io.stdout, line: () => progressLine(run.figures(), roles) })
   say.notice = (message) => progress.say(message)
   let outcome: 'drained' | 'stopped'
   try {
@@ -82,47 +104,65 @@ async function show({ run, settings, stop, io, name, say }: Showing): Promise<vo
   } finally {
     progress.stop()
   }
-  io.stdout.write(summary(run.figures(), outcome, systemClock.nowMs() - startedMs))
-  const where = settings.dataDir === DEFAULT_DATA_DIR ? '' : ` --data-dir ${settings.dataDir}`
+  io.stdout.write(summary(run.figures(), roles, outcome, systemClock.nowMs() - startedMs))
+  if (!roles.includes('sink')) return
+  const where = settings.warehouse === DEFAULT_DATA_DIR ? '' : ` --data-dir ${settings.warehouse}`
   io.stdout.write(`Ask it: npx millrace query ${name}${where}\n`)
 }
 
-function progressLine({ read, invalid, lag, tables }: RunFigures): string {
+function progressLine({ read, invalid, lag, tables }: RunFigures, roles: readonly Role[]): string {
   const rows = tables.reduce((sum, { written }) => sum + written, 0)
-  return `${counted(read, 'record')} read (${formatCount(invalid)} invalid), ${formatCount(lag)} waiting, ${counted(rows, 'row')} written`
+  return [
+    ...(roles.includes('bridge')
+      ? [`${counted(read, 'record')} read (${formatCount(invalid)} invalid)`]
+      : []),
+    `${formatCount(lag)} waiting`,
+    ...(roles.includes('sink') ? [`${counted(rows, 'row')} written`] : []),
+  ].join(', ')
 }
 
-function summary(figures: RunFigures, outcome: string, elapsedMs: number): string {
-  const { read, invalid, behindWatermark, tables, totals } = figures
-  const lines = [
-    `${outcome === 'drained' ? 'Done' : 'Stopped'} after ${formatElapsed(elapsedMs)}: ` +
-      `${counted(read, 'record')} read, ${formatCount(invalid)} of them invalid.`,
-  ]
+function summary(
+  figures: RunFigures,
+  roles: readonly Role[],
+  outcome: 'drained' | 'stopped',
+  elapsedMs: number,
+): string {
+  const { read, invalid, behindWatermark, tables } = figures
+  const ended = `${outcome === 'drained' ? 'Done' : 'Stopped'} after ${formatElapsed(elapsedMs)}`
+  const lines = roles.includes('bridge')
+    ? [`${ended}: ${counted(read, 'record')} read, ${formatCount(invalid)} of them invalid.`]
+    : [`${ended}.`]
   if (behindWatermark > 0) {
     lines.push(`${counted(behindWatermark, 'record')} came later than the contract's disorder allows.`)
   }
-  const duplicates = [...totals].filter(([name, count]) => name.endsWith('-dedupe.duplicates') && count > 0)
-  for (const [name, count] of duplicates) {
-    const source = name.slice(0, -'-dedupe.duplicates'.length)
-    lines.push(`${counted(count, 'duplicate')} of '${source}' so far, dropped.`)
-  }
-  for (const [name, count] of totals) {
-    if (!name.endsWith('.emptySkipped')) continue
-    const node = name.slice(0, -'.emptySkipped'.length)
-    lines.push(`${counted(count, 'empty window')} of '${node}' in a row left out (maxEmptyWindows).`)
-  }
-  const late = [...totals].filter(([name, count]) => name.endsWith('.late') && count > 0)
-  for (const [name, count] of late) {
-    lines.push(
-      `${counted(count, 'late record')} of '${name.slice(0, -'.late'.length)}' so far, in its late stream.`,
-    )
-  }
+  lines.push(...processed(figures))
+  if (!roles.includes('sink')) return `${lines.join('\n')}\n`
   const columns = [
     { name: 'table', numeric: false },
     { name: 'rows written', numeric: true },
   ]
   const rows = tables.map(({ name, written }) => [name, formatCount(written)])
   return `${lines.join('\n')}\n\n${formatTable(columns, rows)}\n\n`
+}
+
+/** What the tasks did with the records beside processing them. */
+function processed({ totals }: RunFigures): string[] {
+  const of = (suffix: string): { node: string; count: number }[] =>
+    [...totals]
+      .filter(([name]) => name.endsWith(suffix))
+      .map(([name, count]) => ({ node: name.slice(0, -suffix.length), count }))
+  return [
+    ...of('-dedupe.duplicates')
+      .filter(({ count }) => count > 0)
+      .map(({ node, count }) => `${counted(count, 'duplicate')} of '${node}' so far, dropped.`),
+    ...of('.emptySkipped').map(
+      ({ node, count }) =>
+        `${counted(count, 'empty window')} of '${node}' in a row left out (maxEmptyWindows).`,
+    ),
+    ...of('.late')
+      .filter(({ count }) => count > 0)
+      .map(({ node, count }) => `${counted(count, 'late record')} of '${node}' so far, in its late stream.`),
+  ]
 }
 
 function loggerOf(io: Io, pipeline: string): Logger {

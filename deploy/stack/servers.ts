@@ -14,5 +14,5 @@ export {
   type SentinelServers,
 } from './redis.ts'
 export { startRegistry, type RegistryServer } from './registry.ts'
-export { startToxiproxy, type Proxy, type Toxic, type Toxiproxy } from './toxiproxy.ts'
+export { startToxiproxy, type Proxy, type Toxic } from './toxiproxy.ts'
 export { freePorts } from './ports.ts'

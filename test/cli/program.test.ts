@@ -49,13 +49,26 @@ describe('the command line', () => {
     assert.deepEqual(readdirSync(cwd), [])
   })
 
-  it('refuses Kafka with the way out', async () => {
-    const { exitCode, stderr } = await millrace(['run', 'orders'], {
+  it('refuses Kafka without a Redis for the state, and makes nothing', async () => {
+    for (const command of ['run', 'process']) {
+      const { exitCode, stderr } = await millrace([command, 'orders'], {
+        cwd,
+        env: { KAFKA_BROKERS: 'broker:9092' },
+      })
+      assert.equal(exitCode, 2)
+      assert.match(stderr, /^error BAD_SETTING: KAFKA_BROKERS is set.*REDIS_URL.*--embedded/)
+      assert.deepEqual(readdirSync(cwd), [])
+    }
+  })
+
+  it('refuses an address of Redis that is none, and keeps its password to itself', async () => {
+    const { exitCode, stderr } = await millrace(['process', 'orders'], {
       cwd,
-      env: { KAFKA_BROKERS: 'broker:9092' },
+      env: { KAFKA_BROKERS: 'broker:9092', REDIS_URL: 'http://me:hush@redis' },
     })
     assert.equal(exitCode, 2)
-    assert.match(stderr, /^error NOT_SUPPORTED: .*--embedded/)
+    assert.match(stderr, /^error BAD_SETTING: .*REDIS_URL.*redis:\/\//)
+    assert.doesNotMatch(stderr, /hush/)
   })
 
   it('refuses a log level that does not exist', async () => {
@@ -70,7 +83,7 @@ describe('the command line', () => {
   it('explains itself', async () => {
     const help = await run('--help')
     assert.equal(help.exitCode, 0)
-    for (const command of ['run', 'describe', 'generate', 'query'])
+    for (const command of ['run', 'bridge', 'process', 'sink', 'describe', 'generate', 'query'])
       assert.match(help.stdout, new RegExp(`^  ${command} `, 'm'))
     const version = await run('--version')
     assert.match(version.stdout, /^\d+\.\d+\.\d+\n$/)

@@ -60,6 +60,64 @@ describe('a run', () => {
     })
   }
 
+  it('of a bridge alone is done when its input is in the log', async () => {
+    const { worker: _worker, ...others } = roles()
+    const bridge: Roles = { ...others, worker: null, sinks: [] }
+    assert.equal(await runRoles(bridge, new AbortController().signal), 'drained')
+    assert.deepEqual(events, ['sources ended'])
+  })
+
+  it('of a bridge alone is done too when another has taken over its sources', async () => {
+    const bridge: Roles = { ...roles({ outcome: 'handed-over' }), worker: null, sinks: [] }
+    assert.equal(await runRoles(bridge, new AbortController().signal), 'drained')
+  })
+
+  it('of a worker alone ends when what others bridged is processed', async () => {
+    const worker: Roles = { ...roles(), sinks: [] }
+    assert.equal(await runRoles(worker, new AbortController().signal), 'drained')
+    assert.deepEqual(events, ['sources ended', 'worker stopped'])
+  })
+
+  it('of a sink alone waits for the workers of others, and then for what is written', async () => {
+    let isProcessed = false
+    const sink: Roles = {
+      ...roles({
+        whenDurable: async () => {
+          assert.ok(isProcessed)
+          events.push('out durable')
+        },
+      }),
+      worker: null,
+    }
+    const running = runRoles(sink, new AbortController().signal)
+    await copy()
+    isProcessed = true
+    assert.equal(await running, 'drained')
+    assert.deepEqual(events, ['sources ended', 'out durable', 'sink stopped'])
+  })
+
+  it('whose sources are handed over works on until the others have read them', async () => {
+    const elsewhere = Promise.withResolvers<{ outcome: SourcesOutcome }>()
+    const asked = Promise.withResolvers<void>()
+    const running = runRoles(
+      {
+        ...roles({ outcome: 'handed-over' }),
+        sourcesElsewhere: {
+          run: () => {
+            asked.resolve()
+            return elsewhere.promise
+          },
+        },
+      },
+      new AbortController().signal,
+    )
+    await asked.promise
+    assert.ok(!events.includes('worker stopped'))
+    await copy()
+    elsewhere.resolve({ outcome: 'ended' })
+    assert.equal(await running, 'drained')
+  })
+
   it('knows when all is processed, and that gaps are no work', async () => {
     assert.equal(await isDrained(log, GROUP, [INPUT]), true, 'an empty topic')
     await append(INPUT, 3)
@@ -103,6 +161,7 @@ describe('a run', () => {
     return {
       log,
       groupId: GROUP,
+      sourcesElsewhere: { run: () => Promise.reject(new Error('nobody asks for them here')) },
       plan: { subTopologies: [{ inputTopic: 'in', partitions: 1 }] } as unknown as Plan,
       sources: {
         async run(signal) {

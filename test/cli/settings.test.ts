@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { resolveSettings, type Settings } from '../../cli/settings.ts'
+import { resolveSettings, settingNames, tablesDirectory, type Settings } from '../../cli/settings.ts'
 
 describe('a setting', () => {
   let cwd: string
@@ -20,17 +20,22 @@ describe('a setting', () => {
 
   it('has a default that needs nothing', () => {
     assert.deepEqual(resolve(), {
+      stack: null,
       dataDir: 'millrace-data',
+      warehouse: 'millrace-data',
       partitions: null,
       format: null,
       input: [],
-      embedded: false,
       exitWhenDone: false,
       rate: 500,
       count: null,
       badShare: 0.01,
       seed: 1,
       sinceMs: 3_600_000,
+      commitIntervalMs: null,
+      instance: null,
+      metricsPort: null,
+      metricsHost: '127.0.0.1',
     } satisfies Settings)
   })
 
@@ -64,6 +69,9 @@ describe('a setting', () => {
     ['rate', '0', /--rate is "0": it must be a number above 0/],
     ['since', 'yesterday', /--since is "yesterday": it must be a duration/],
     ['dataDir', '', /--data-dir is "": it must be a text/],
+    ['commitInterval', '5', /--commit-interval is "5": it must be milliseconds from 10 to 60000, or a dur/],
+    ['commitInterval', '2h', /--commit-interval is "2h"/],
+    ['metricsPort', '65536', /--metrics-port is "65536": it must be a whole number from 0 to 65535/],
   ] as const) {
     it(`that cannot be is refused with what it may be: ${flag} '${value}'`, () => {
       assert.throws(() => resolve({ [flag]: value }), { code: 'BAD_SETTING', message: expected })
@@ -94,16 +102,49 @@ describe('a setting', () => {
   })
 })
 
+describe('docs/running.md', () => {
+  it('names every setting, in each of its names', () => {
+    const page = readFileSync(join(import.meta.dirname, '..', '..', 'docs', 'running.md'), 'utf8')
+    const missing = settingNames().filter((name) => !page.includes(`| \`${name}\` |`))
+    assert.deepEqual(missing, [])
+  })
+})
+
 describe('KAFKA_BROKERS', () => {
   const KAFKA = { KAFKA_BROKERS: 'broker:9092' }
   const resolve = (flags: Record<string, unknown>, env = {}): Settings =>
     resolveSettings({ flags, env: { ...KAFKA, ...env }, cwd: tmpdir() })
 
-  it('is refused while Kafka is not supported, with the way out', () => {
-    assert.throws(() => resolve({}), {
-      code: 'NOT_SUPPORTED',
-      message: /broker:9092.*not supported by this version yet.*--embedded, or unset KAFKA_BROKERS/,
+  it('selects Kafka, and --embedded the disk all the same', () => {
+    const { stack, warehouse } = resolve({}, { KAFKA_BROKERS: 'a, b:9093,[::1]:1' })
+    assert.deepEqual(stack, {
+      kafka: { brokers: ['a:9092', 'b:9093', '[::1]:1'], sasl: null, tls: null, compression: 'lz4' },
+      redis: null,
+      registry: null,
+    } satisfies Settings['stack'])
+    assert.equal(warehouse, 'millrace-data')
+    assert.equal(resolve({ embedded: true }).stack, null)
+    assert.equal(resolve({}, { MILLRACE_EMBEDDED: '1' }).stack, null)
+  })
+
+  it('has tables where --warehouse says, which embedded says nothing', () => {
+    assert.equal(resolve({ warehouse: 'w' }).warehouse, 'w')
+    for (const flags of [{ warehouse: 'w', embedded: true }]) {
+      assert.throws(() => resolve(flags), { code: 'BAD_SETTING', message: /--warehouse \(w\).*--data-dir/ })
+    }
+    assert.throws(() => resolveSettings({ flags: { warehouse: 'w' }, env: {}, cwd: tmpdir() }), {
+      code: 'BAD_SETTING',
     })
+  })
+
+  it('lets queries look where the tables are, in either setting', () => {
+    const directory = (flags: Record<string, unknown>, env: Record<string, string> = {}): string =>
+      tablesDirectory({ flags, env: { ...KAFKA, ...env }, cwd: tmpdir() })
+    assert.equal(directory({}), 'millrace-data')
+    assert.equal(directory({}, { MILLRACE_WAREHOUSE: 'w', MILLRACE_DATA_DIR: 'd' }), 'w')
+    assert.equal(directory({ dataDir: 'flag' }, { MILLRACE_WAREHOUSE: 'w' }), 'flag')
+    assert.equal(directory({ warehouse: 'flag' }), 'flag')
+    assert.equal(directory({}, { MILLRACE_DATA_DIR: 'd' }), 'd')
   })
 
   it('beside a data directory needs --embedded, wherever the directory was given', () => {
@@ -113,5 +154,135 @@ describe('KAFKA_BROKERS', () => {
     })
     assert.throws(() => resolve({}, { MILLRACE_DATA_DIR: 'd' }), { code: 'BAD_SETTING' })
     assert.equal(resolve({ dataDir: 'd', embedded: true }).dataDir, 'd')
+  })
+})
+
+describe('the settings of servers', () => {
+  let cwd: string
+  beforeEach(() => {
+    cwd = mkdtempSync(join(tmpdir(), 'millrace-settings-'))
+    for (const name of ['ca', 'cert', 'key']) writeFileSync(join(cwd, `${name}.pem`), `the ${name}`)
+  })
+  afterEach(() => rmSync(cwd, { recursive: true, force: true }))
+
+  const stackOf = (env: Record<string, string>): NonNullable<Settings['stack']> =>
+    resolveSettings({ flags: {}, env: { KAFKA_BROKERS: 'b:1', ...env }, cwd }).stack!
+  const SASL = {
+    KAFKA_SASL_MECHANISM: 'SCRAM-SHA-512',
+    KAFKA_SASL_USERNAME: 'me',
+    KAFKA_SASL_PASSWORD: 'hush',
+  }
+
+  it('are credentials and certificates, which are read where they are named', () => {
+    const { kafka, redis, registry } = stackOf({
+      ...SASL,
+      KAFKA_TLS_CA: 'ca.pem',
+      KAFKA_TLS_CERT: 'cert.pem',
+      KAFKA_TLS_KEY: join(cwd, 'key.pem'),
+      KAFKA_TLS_SERVER_NAME: 'kafka.local',
+      KAFKA_COMPRESSION: 'zstd',
+      REDIS_URL: 'rediss://me:hush@redis',
+      REDIS_TLS_CA: 'ca.pem',
+      REDIS_KEY_PREFIX: 'us:',
+      SCHEMA_REGISTRY_URL: 'https://registry/apis/ccompat/v7/',
+      SCHEMA_REGISTRY_USERNAME: 'me',
+      SCHEMA_REGISTRY_PASSWORD: 'hush',
+    })
+    assert.deepEqual(kafka, {
+      brokers: ['b:1'],
+      sasl: { mechanism: 'scram-sha-512', username: 'me', password: 'hush' },
+      tls: { ca: 'the ca', cert: 'the cert', key: 'the key', serverName: 'kafka.local' },
+      compression: 'zstd',
+    })
+    assert.deepEqual(redis, {
+      url: 'rediss://me:hush@redis',
+      tls: { ca: 'the ca', cert: null, key: null, serverName: null },
+      keyPrefix: 'us:',
+    })
+    assert.deepEqual(registry, {
+      url: 'https://registry/apis/ccompat/v7',
+      auth: { username: 'me', password: 'hush' },
+    })
+  })
+
+  it("may ask for TLS by the system's own authorities", () => {
+    const nothing = { ca: null, cert: null, key: null, serverName: null }
+    assert.deepEqual(stackOf({ KAFKA_TLS_ENABLED: 'true' }).kafka.tls, nothing)
+    assert.equal(stackOf({ KAFKA_TLS_ENABLED: 'false' }).kafka.tls, null)
+  })
+
+  for (const [what, env, message] of [
+    ['brokers with a scheme', { KAFKA_BROKERS: 'kafka://b:1' }, /KAFKA_BROKERS is "kafka:.*without a scheme/],
+    ['a port that is none', { KAFKA_BROKERS: 'b:70000' }, /KAFKA_BROKERS is "b:70000"/],
+    ['an empty broker', { KAFKA_BROKERS: 'a,,b' }, /KAFKA_BROKERS/],
+    [
+      'a mechanism that is none',
+      { ...SASL, KAFKA_SASL_MECHANISM: 'md5' },
+      /"md5": it must be one of plain, sc/,
+    ],
+    [
+      'half of the credentials',
+      { ...SASL, KAFKA_SASL_PASSWORD: '' },
+      /belong together: give all three or none/,
+    ],
+    [
+      'a certificate without its key',
+      { KAFKA_TLS_CERT: 'cert.pem' },
+      /KAFKA_TLS_CERT and KAFKA_TLS_KEY belong/,
+    ],
+    [
+      'a file that is not there',
+      { KAFKA_TLS_CA: 'no.pem' },
+      /KAFKA_TLS_CA names .*no\.pem, which cannot be read/,
+    ],
+    [
+      'certificates and no TLS',
+      { KAFKA_TLS_ENABLED: '0', KAFKA_TLS_CA: 'ca.pem' },
+      /KAFKA_TLS_ENABLED is false/,
+    ],
+    [
+      'certificates for a Redis without TLS',
+      { REDIS_URL: 'redis://r', REDIS_TLS_CA: 'ca.pem' },
+      /begin it with redi/,
+    ],
+    [
+      'an instance that is no name',
+      { MILLRACE_INSTANCE: 'a b' },
+      /MILLRACE_INSTANCE is "a b": it must be 1 to 128/,
+    ],
+    ['half of the registry credentials', { SCHEMA_REGISTRY_USERNAME: 'x' }, /give both or none/],
+    [
+      'a registry that is no address',
+      { SCHEMA_REGISTRY_URL: 'registry:8081' },
+      /an address as http:\/\/host:port/,
+    ],
+  ] as const) {
+    it(`that cannot be are refused: ${what}`, () => {
+      assert.throws(() => stackOf(env), { code: 'BAD_SETTING', message })
+    })
+  }
+
+  it('are never repeated where they hold a secret', () => {
+    for (const env of [
+      { SCHEMA_REGISTRY_URL: 'http://me:hush@registry' },
+      { KAFKA_BROKERS: 'me:hush@b:1' },
+      { SCHEMA_REGISTRY_URL: 'ftp://me:hush@registry' },
+      { ...SASL, KAFKA_SASL_USERNAME: '' },
+    ]) {
+      assert.throws(
+        () => stackOf(env),
+        (error: Error) => !error.message.includes('hush'),
+      )
+    }
+    writeFileSync(join(cwd, 'millrace.json'), '{"rate": hush}')
+    assert.throws(
+      () => stackOf({}),
+      (error: Error) => /is not JSON/.test(error.message) && !error.message.includes('hush'),
+    )
+  })
+
+  it('with secrets come from the environment alone', () => {
+    writeFileSync(join(cwd, 'millrace.json'), '{"redisUrl": "redis://:hush@r"}')
+    assert.throws(() => stackOf({}), { message: /unknown setting 'redisUrl'/ })
   })
 })

@@ -1,0 +1,328 @@
+/** Joins the ports with what implements them, for the roles that one process has (design §4). */
+import { join } from 'node:path'
+import type { SourceNotice } from '../../bridge/errors.ts'
+import { sourcesTopic, sourcesTopicConfig } from '../../bridge/positions.ts'
+import { openSources, type Sources } from '../../bridge/sources.ts'
+import type { Clock } from '../../config/clock.ts'
+import type { Log } from '../../log/port.ts'
+import { processGroupId, processingLag } from '../../processor/runtime/lag.ts'
+import { setUp } from '../../processor/runtime/setup.ts'
+import { Worker } from '../../processor/runtime/worker.ts'
+import type { SourceNode } from '../../processor/topology/graph.ts'
+import type { Plan } from '../../processor/topology/plan.ts'
+import { openWarehouse, WAREHOUSE_FILE } from '../../sinks/local/warehouse.ts'
+import type { Logger } from '../../telemetry/log.ts'
+import type { TelemetryServer } from '../../telemetry/server.ts'
+import { BackPressure } from '../back-pressure.ts'
+import type { LoadedPipeline } from '../pipelines.ts'
+import { planFor } from '../plan-for.ts'
+import { runRoles } from '../roles.ts'
+import type { Settings } from '../settings.ts'
+import { SourcesElsewhere } from '../sources-elsewhere.ts'
+import { Telemetry } from '../telemetry/telemetry.ts'
+import type { Inputs } from './inputs.ts'
+import { openSinks, type BoundSink } from './sinks.ts'
+import { openStores, type Stores } from './stores.ts'
+
+export type Role = 'bridge' | 'process' | 'sink'
+
+export interface RunOptions {
+  readonly loaded: LoadedPipeline
+  /** One or more. */
+  readonly roles: ReadonlySet<Role>
+  readonly settings: Settings
+  /** Of the bridge; empty without it. */
+  readonly inputs: Inputs
+  readonly clock: Clock
+  readonly logger: Logger
+  /** Ends the waiting for servers while it opens. */
+  readonly signal: AbortSignal
+  /** Told what a person should know while it runs. */
+  readonly notice: (message: string) => void
+}
+
+export interface RunFigures {
+  /** By this run, invalid ones included. */
+  readonly read: number
+  readonly invalid: number
+  readonly behindWatermark: number
+  /** Records on their way, at the last look. */
+  readonly lag: number
+  readonly tables: readonly { readonly name: string; readonly written: number }[]
+  /** Totals of the whole life of this process' tasks, by node and what is counted: `metrics.closed`. */
+  readonly totals: ReadonlyMap<string, number>
+}
+
+interface RunParts {
+  readonly stores: Stores
+  readonly plan: Plan
+  readonly worker: Worker | null
+  readonly sources: Sources | null
+  readonly sinks: readonly BoundSink[]
+  readonly pressure: BackPressure
+  /** null: nobody asked for one. */
+  readonly server: TelemetryServer | null
+  readonly options: RunOptions
+  readonly closers: readonly (() => Promise<void>)[]
+}
+
+/** On Kafka a look at the lag is a request to every broker, and its log may wait longer. */
+const LOOK_EVERY_MS = { embedded: 100, stack: 1_000 }
+
+/**
+ * Opens everything that the roles need, in the order that refuses soonest: nothing is written before the
+ * pipeline's topology is known to fit what is there. The data directory, embedded, and that of the
+ * warehouse are locked by the caller.
+ */
+export async function openRun(options: RunOptions): Promise<Run> {
+  const { roles, settings } = options
+  const closers: (() => Promise<void>)[] = []
+  try {
+    const telemetry = telemetryOf(options)
+    const server = await serverOf(telemetry, settings)
+    if (server !== null) closers.unshift(() => server.close())
+    // Before the log: DuckDB's own file lock is the backstop of the directory's. Queries of other processes are
+    // answered from here on.
+    const warehouse = roles.has('sink')
+      ? await openWarehouse({ path: join(settings.warehouse, WAREHOUSE_FILE) })
+      : null
+    if (warehouse !== null) closers.unshift(() => warehouse.close())
+    const stores = await openStores({ ...options, ...settings, clientId: clientIdOf(options) })
+    closers.unshift(() => stores.close())
+    const { registry } = stores
+    const log = telemetry?.watchedLog(stores.log) ?? stores.log
+    const plan = await planFor(options.loaded.pipeline, settings.partitions, async (names) =>
+      (await log.admin.describeTopics(names)).map((topic) => topic?.partitions ?? null),
+    )
+    const schemaIds = await setUp(log, registry, plan)
+    await log.admin.createTopics([
+      { name: sourcesTopic(plan.application), ...sourcesTopicConfig(plan.partitions) },
+    ])
+    const worker = roles.has('process')
+      ? await openWorker({ stores, log, plan, schemaIds, telemetry, options })
+      : null
+    const sinks =
+      warehouse === null
+        ? []
+        : openSinks({
+            ...options,
+            log,
+            registry,
+            plan,
+            warehouse,
+            instance: settings.instance,
+            ...(telemetry !== null && { tell: (event) => telemetry.sinkEvent(event) }),
+          })
+    const pressure = new BackPressure({
+      lag: lagOf(log, plan, sinks),
+      everyMs: LOOK_EVERY_MS[settings.stack === null ? 'embedded' : 'stack'],
+    })
+    const sources = roles.has('bridge')
+      ? await openBridge({ log, plan, schemaIds, options, gate: worker === null ? null : pressure })
+      : null
+    telemetry?.watch({
+      log,
+      topic: plan.deadLetterTopic,
+      worker,
+      sources,
+      sinks: sinks.map(({ runner }) => runner),
+    })
+    return new Run({ stores, plan, worker, sources, sinks, pressure, server, options, closers })
+  } catch (error) {
+    for (const close of closers) await close()
+    throw error
+  }
+}
+
+interface WorkerParts {
+  readonly stores: Stores
+  readonly log: Log
+  readonly plan: Plan
+  readonly schemaIds: ReadonlyMap<string, number>
+  readonly telemetry: Telemetry | null
+  readonly options: RunOptions
+}
+
+async function openWorker(parts: WorkerParts): Promise<Worker> {
+  const { stores, log, plan, schemaIds, telemetry, options } = parts
+  const { instance, commitIntervalMs } = options.settings
+  const state = await stores.openState(plan.application)
+  return new Worker({
+    log,
+    state: telemetry?.observedState(state) ?? state,
+    plan,
+    schemaIds,
+    clock: options.clock,
+    ...(instance !== null && { instance }),
+    ...(commitIntervalMs !== null && { commitIntervalMs }),
+    ...(telemetry !== null && { events: telemetry.workerEvents }),
+    report: options.notice,
+  })
+}
+
+function telemetryOf({ loaded, roles, settings, clock }: RunOptions): Telemetry | null {
+  if (settings.metricsPort === null) return null
+  return new Telemetry({ application: loaded.pipeline.name, role: roleOf(roles), clock })
+}
+
+async function serverOf(
+  telemetry: Telemetry | null,
+  { metricsPort: port, metricsHost: host }: Settings,
+): Promise<TelemetryServer | null> {
+  return telemetry === null || port === null ? null : await telemetry.serve({ host, port })
+}
+
+function roleOf(roles: ReadonlySet<Role>): string {
+  return roles.size === 1 ? [...roles][0]! : 'run'
+}
+
+function clientIdOf({ loaded, roles, settings }: RunOptions): string {
+  return `millrace-${loaded.pipeline.name}-${roleOf(roles)}${settings.instance === null ? '' : `-${settings.instance}`}`
+}
+
+interface BridgeParts {
+  readonly log: Log
+  readonly plan: Plan
+  readonly schemaIds: ReadonlyMap<string, number>
+  readonly options: RunOptions
+  /** null: those who read behind it are other processes, and the log is there to wait in. */
+  readonly gate: BackPressure | null
+}
+
+function openBridge({ log, plan, schemaIds, options, gate }: BridgeParts): Promise<Sources> {
+  const { inputs, settings, clock, notice } = options
+  return openSources({
+    log,
+    application: plan.application,
+    sources: sourcesOf(plan).map((node) => ({
+      name: node.name,
+      topic: plan.topicOf(node),
+      contract: node.contract,
+      schemaId: schemaIds.get(`${plan.topicOf(node)}-value`)!,
+      input: inputs.get(node.name)!,
+    })),
+    deadLetterSchemaId: schemaIds.get(`${plan.deadLetterTopic}-value`)!,
+    finite: settings.exitWhenDone,
+    clock,
+    ...(gate !== null && { gate: () => gate.gate() }),
+    notice: ({ source, message }: SourceNotice) => notice(`${source}: ${message}`),
+  })
+}
+
+/** The roles of one process, opened; {@link openRun} makes it. */
+export class Run {
+  readonly #parts: RunParts
+  #totals = new Map<string, number>()
+
+  constructor(parts: RunParts) {
+    this.#parts = parts
+  }
+
+  /** The first line that is printed: the log, the state, each source and each sink that this process has. */
+  get bindings(): string {
+    const { stores, plan, worker, sources, sinks, server, options } = this.#parts
+    const parts = [`log ${stores.logDescription}, ${plan.partitions} partitions)`]
+    if (worker !== null) parts.push(`state ${stores.stateDescription}`)
+    if (sources !== null) {
+      const bound = sourcesOf(plan).map(({ name }) => `${name} from ${options.inputs.get(name)!.description}`)
+      parts.push(`source ${bound.join(', ')}`)
+    }
+    if (sinks.length > 0) {
+      const tables = sinks.filter(({ isTable }) => isTable).map(({ name }) => name)
+      const consumers = sinks.filter(({ isTable }) => !isTable).map(({ name }) => `, ${name} (logs)`)
+      const file = join(options.settings.warehouse, WAREHOUSE_FILE)
+      parts.push(`sinks ${tables.join(', ')} in ${file}${consumers.join('')}`)
+    }
+    if (server !== null) parts.push(`metrics ${server.url}/metrics`)
+    return `${plan.application}: ${parts.join('; ')}`
+  }
+
+  /** Until the finite input is drained or the signal aborts. */
+  async run(signal: AbortSignal): Promise<'drained' | 'stopped'> {
+    const { stores, plan, sources, sinks, pressure, options } = this.#parts
+    const sourcesElsewhere = new SourcesElsewhere({
+      log: stores.log,
+      application: plan.application,
+      sources: sourcesOf(plan).map(({ name }) => name),
+      finite: options.settings.exitWhenDone,
+    })
+    pressure.start()
+    try {
+      return await runRoles(
+        {
+          log: stores.log,
+          plan,
+          groupId: processGroupId(plan.application),
+          sources: sources ?? sourcesElsewhere,
+          sourcesElsewhere,
+          worker: this.#counted(),
+          sinks: sinks.map(({ runner }) => runner),
+        },
+        signal,
+      )
+    } finally {
+      pressure.stop()
+    }
+  }
+
+  figures(): RunFigures {
+    const { sources, sinks, pressure } = this.#parts
+    const counts = sources?.progress() ?? []
+    const sum = (of: (source: (typeof counts)[number]) => number): number =>
+      counts.reduce((total, source) => total + of(source), 0)
+    this.#countTasks()
+    return {
+      read: sum(({ processed, invalid }) => processed + invalid),
+      invalid: sum(({ invalid }) => invalid),
+      behindWatermark: sum(({ behindWatermark }) => behindWatermark),
+      lag: pressure.lastLag,
+      tables: sinks
+        .filter(({ isTable }) => isTable)
+        .map(({ name, runner }) => ({ name, written: runner.rowsWritten })),
+      totals: this.#totals,
+    }
+  }
+
+  async close(): Promise<void> {
+    for (const close of this.#parts.closers) await close()
+  }
+
+  /** The worker; its tasks are counted just before it lets go of them. */
+  #counted(): { run(signal: AbortSignal): Promise<void> } | null {
+    const { worker } = this.#parts
+    if (worker === null) return null
+    return {
+      run: async (signal) => {
+        signal.addEventListener('abort', () => this.#countTasks(), { once: true })
+        await worker.run(signal)
+      },
+    }
+  }
+
+  #countTasks(): void {
+    const tasks = this.#parts.worker?.tasks ?? []
+    if (tasks.length === 0) return
+    const totals = new Map<string, number>()
+    for (const task of tasks) {
+      for (const [name, count] of Object.entries(task.counters.snapshot())) {
+        totals.set(name, (totals.get(name) ?? 0) + count)
+      }
+    }
+    this.#totals = totals
+  }
+}
+
+function sourcesOf({ pipeline }: Plan): SourceNode[] {
+  return pipeline.graph.nodes.filter((node) => node.kind === 'source')
+}
+
+/** How far the slowest way behind the sources is back. */
+function lagOf(log: Log, plan: Plan, sinks: readonly BoundSink[]): () => Promise<number> {
+  return async () => {
+    const [behind, ...rows] = await Promise.all([
+      processingLag(log, plan),
+      ...sinks.map(({ runner }) => runner.lag()),
+    ])
+    return behind + Math.max(0, ...rows)
+  }
+}
