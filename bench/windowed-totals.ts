@@ -2,7 +2,7 @@
  * Counts and sums by key in five-minute windows, an update with each commit: what a stream processor is measured
  * by. An ordinary pipeline:
  *
- *   KAFKA_BROKERS=… REDIS_URL=… TOPIC_IN=… TOPIC_OUT=… npx millrace process bench/windowed-totals.ts
+ * *   KAFKA_BROKERS=… REDIS_URL=… TOPIC_IN=… TOPIC_OUT=… GROUP=… COMMIT_MS=… npx millrace process bench/windowed-totals.ts
  *
  * TOPIC_IN holds bare Avro of the contract below, keyed by `key`; TOPIC_OUT gets JSON.
  */
@@ -38,7 +38,7 @@ const totals = schema('Totals', { key: string(), window_start: timestamp(), coun
 
 // eslint-disable-next-line no-restricted-syntax -- a pipeline is its file's default export
 export default definePipeline({
-  name: 'windowed-totals',
+  name: process.env['GROUP'] ?? 'windowed-totals',
   sources: {
     events: source('events', event, {
       topic: process.env['TOPIC_IN'] ?? 'windowed-totals-in',
