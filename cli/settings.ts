@@ -26,6 +26,7 @@ import {
   wholeNumber,
   type Parse,
   type RawValue,
+  sessionTimeoutMs,
 } from './settings/values.ts'
 
 export type { KafkaSettings, RedisSettings, RegistrySettings, StackSettings } from './settings/stack.ts'
@@ -103,6 +104,13 @@ const SETTINGS = {
   kafkaTlsKey: optional(null, 'KAFKA_TLS_KEY', 'kafkaTlsKey', fileContent),
   kafkaTlsServerName: optional(null, 'KAFKA_TLS_SERVER_NAME', 'kafkaTlsServerName', text),
   kafkaCompression: setting(null, 'KAFKA_COMPRESSION', 'kafkaCompression', 'lz4', oneOf(COMPRESSIONS)),
+  kafkaSessionTimeoutMs: setting(
+    null,
+    'KAFKA_SESSION_TIMEOUT_MS',
+    'kafkaSessionTimeoutMs',
+    10_000,
+    sessionTimeoutMs,
+  ),
   redisUrl: secret('REDIS_URL'),
   redisKeyPrefix: setting(null, 'REDIS_KEY_PREFIX', 'redisKeyPrefix', '', text),
   redisTlsCa: optional(null, 'REDIS_TLS_CA', 'redisTlsCa', fileContent),

@@ -11,12 +11,37 @@ export interface TestScale {
   readonly propertyRuns: number
   /** Runs of a property test that starts a whole topology or touches the disk. */
   readonly slowPropertyRuns: number
+  /** Simulated seeds of each family of scenarios. */
+  readonly simulatedSeedsAFamily: number
+  /** Within so many seeds of its families a deliberate fault of the protocol must be caught. */
+  readonly mutationSeeds: number
 }
 
 const SCALES = {
-  ci: { kills: 4, partKills: 3, propertyRuns: 100, slowPropertyRuns: 15 },
-  developer: { kills: 5, partKills: 5, propertyRuns: 200, slowPropertyRuns: 25 },
-  full: { kills: 25, partKills: 25, propertyRuns: 5_000, slowPropertyRuns: 500 },
+  ci: {
+    kills: 4,
+    partKills: 3,
+    propertyRuns: 100,
+    slowPropertyRuns: 15,
+    simulatedSeedsAFamily: 25,
+    mutationSeeds: 800,
+  },
+  developer: {
+    kills: 5,
+    partKills: 5,
+    propertyRuns: 200,
+    slowPropertyRuns: 25,
+    simulatedSeedsAFamily: 25,
+    mutationSeeds: 800,
+  },
+  full: {
+    kills: 25,
+    partKills: 25,
+    propertyRuns: 5_000,
+    slowPropertyRuns: 500,
+    simulatedSeedsAFamily: 1_000,
+    mutationSeeds: 3_000,
+  },
 } satisfies Record<string, TestScale>
 
 /** The scale that the environment asks for; FULL wins over CI. */

@@ -23,6 +23,8 @@ export interface KafkaSettings {
   /** null: without. */
   readonly tls: TlsSettings | null
   readonly compression: (typeof COMPRESSIONS)[number]
+  /** Without a heartbeat for so long a process has left its group. */
+  readonly sessionTimeoutMs: number
 }
 
 export interface RedisSettings {
@@ -60,6 +62,7 @@ export interface StackParts {
   readonly kafkaTlsKey: string | null
   readonly kafkaTlsServerName: string | null
   readonly kafkaCompression: (typeof COMPRESSIONS)[number]
+  readonly kafkaSessionTimeoutMs: number
   readonly redisUrl: string | null
   readonly redisKeyPrefix: string
   readonly redisTlsCa: string | null
@@ -107,6 +110,7 @@ function kafkaOf(parts: StackParts): KafkaSettings | null {
       mechanism === null || username === null || password === null ? null : { mechanism, username, password },
     tls: tls ?? (parts.kafkaTlsEnabled === true ? NO_FILES : null),
     compression: parts.kafkaCompression,
+    sessionTimeoutMs: parts.kafkaSessionTimeoutMs,
   }
 }
 

@@ -69,6 +69,9 @@ function numberWithin(least: number, most: number): Parse<number> {
 const MAX_PARTITIONS = 256
 export const partitionCount = numberWithin(1, MAX_PARTITIONS)
 
+/** Below, a pause of garbage collection counts as a death; above, a death goes unnoticed for long. */
+export const sessionTimeoutMs = numberWithin(1_000, 300_000)
+
 /** 0: any that is free. */
 export const portNumber = numberWithin(0, 65_535)
 

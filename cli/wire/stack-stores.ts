@@ -61,10 +61,11 @@ export async function openStackStores(options: StackStoresOptions): Promise<Stor
   }
 }
 
-type Connection = Pick<KafkaLogOptions, 'brokers' | 'ssl' | 'sasl' | 'compression'>
+type Connection = Pick<KafkaLogOptions, 'brokers' | 'ssl' | 'sasl' | 'compression' | 'sessionTimeoutMs'>
 
-export function connectionTo({ brokers, sasl, tls, compression }: KafkaSettings): Connection {
-  return { brokers, compression, ...(tls && { ssl: tlsOf(tls) }), ...(sasl && { sasl }) }
+export function connectionTo(settings: KafkaSettings): Connection {
+  const { brokers, sasl, tls, compression, sessionTimeoutMs } = settings
+  return { brokers, compression, sessionTimeoutMs, ...(tls && { ssl: tlsOf(tls) }), ...(sasl && { sasl }) }
 }
 
 export function tlsOf({ ca, cert, key, serverName }: TlsSettings): Record<string, string> {

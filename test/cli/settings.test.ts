@@ -118,7 +118,13 @@ describe('KAFKA_BROKERS', () => {
   it('selects Kafka, and --embedded the disk all the same', () => {
     const { stack, warehouse } = resolve({}, { KAFKA_BROKERS: 'a, b:9093,[::1]:1' })
     assert.deepEqual(stack, {
-      kafka: { brokers: ['a:9092', 'b:9093', '[::1]:1'], sasl: null, tls: null, compression: 'lz4' },
+      kafka: {
+        brokers: ['a:9092', 'b:9093', '[::1]:1'],
+        sasl: null,
+        tls: null,
+        compression: 'lz4',
+        sessionTimeoutMs: 10_000,
+      },
       redis: null,
       registry: null,
     } satisfies Settings['stack'])
@@ -181,6 +187,7 @@ describe('the settings of servers', () => {
       KAFKA_TLS_KEY: join(cwd, 'key.pem'),
       KAFKA_TLS_SERVER_NAME: 'kafka.local',
       KAFKA_COMPRESSION: 'zstd',
+      KAFKA_SESSION_TIMEOUT_MS: '6000',
       REDIS_URL: 'rediss://me:hush@redis',
       REDIS_TLS_CA: 'ca.pem',
       REDIS_KEY_PREFIX: 'us:',
@@ -193,6 +200,7 @@ describe('the settings of servers', () => {
       sasl: { mechanism: 'scram-sha-512', username: 'me', password: 'hush' },
       tls: { ca: 'the ca', cert: 'the cert', key: 'the key', serverName: 'kafka.local' },
       compression: 'zstd',
+      sessionTimeoutMs: 6_000,
     })
     assert.deepEqual(redis, {
       url: 'rediss://me:hush@redis',

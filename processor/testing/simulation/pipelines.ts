@@ -1,0 +1,70 @@
+import { contract } from '../../../schemas/contract.ts'
+import { table } from '../../../schemas/destinations.ts'
+import { long, string, timestamp } from '../../../schemas/schema.ts'
+import { definePipeline, source, type Pipeline } from '../../topology/pipeline.ts'
+import { planPipeline, type Plan } from '../../topology/plan.ts'
+import { count, sum } from '../../windows/aggregates.ts'
+import { tumbling } from '../../windows/tumbling.ts'
+
+/**
+ * Which operators stand behind the source and its dedupe: two-stage windows, windows by key, both, or both with
+ * an update at every commit.
+ */
+export type PipelineKind = 'totals' | 'keyed' | 'both' | 'updates'
+
+export const PIPELINE_KINDS: readonly PipelineKind[] = ['totals', 'keyed', 'both', 'updates']
+
+/** Small, so that a few seconds of events fill several windows and segments. */
+export const TIMING = { sizeMs: 2_000, graceMs: 1_000, horizonMs: 3_000 } as const
+
+export const event = contract(
+  'Event',
+  { id: string(), key: string(), amount: long(), at: timestamp() },
+  { id: ['key', 'id'], key: 'key', eventTime: 'at', disorder: '100s' },
+)
+
+export interface EventRow {
+  readonly id: string
+  readonly key: string
+  readonly amount: number
+  readonly at: number
+}
+
+function pipelineOf(kind: PipelineKind): Pipeline {
+  return definePipeline({
+    name: 'sim',
+    sources: { events: source('events', event, { dedupeHorizon: TIMING.horizonMs }) },
+    build({ events }) {
+      const windows = { grace: TIMING.graceMs }
+      const options = { emit: kind === 'updates' ? 'updates' : 'final' } as const
+      const columns = { records: count(), amount: sum((e: EventRow) => e.amount) }
+      events.to(table('sim.raw'))
+      if (kind !== 'keyed') {
+        const totals = events.window(tumbling(TIMING.sizeMs, { ...windows, emptyWindows: true }))
+        totals.aggregate('totals', columns, options).to(table('sim.totals'))
+      }
+      if (kind !== 'totals') {
+        const byKey = events.groupBy('key').window(tumbling(TIMING.sizeMs, windows))
+        byKey.aggregate('by_key', columns, options).to(table('sim.by_key'))
+      }
+    },
+  })
+}
+
+const plans = new Map<string, Plan>()
+
+/** Built once: a plan is the same for all seeds. */
+export function planOf(kind: PipelineKind, partitions: number): Plan {
+  const name = `${kind}/${partitions}`
+  let plan = plans.get(name)
+  if (plan === undefined) plans.set(name, (plan = planPipeline(pipelineOf(kind), { partitions })))
+  return plan
+}
+
+export function schemaIdsOf(plan: Plan): Map<string, number> {
+  return new Map(plan.subjects.map(({ subject }, i) => [subject, i + 1]))
+}
+
+export function sourceTopicOf(plan: Plan): string {
+  return plan.subTopologies.find(({ upstream }) => upstream === null)!.inputTopic
+}
