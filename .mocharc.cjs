@@ -4,6 +4,8 @@
  * package.json, as mocha would add a spec here to those named on the command line.
  */
 module.exports = {
+  // Says at the end what was skipped for want of a server.
+  require: ['./test/support/summary.ts'],
   timeout: 60_000,
   slow: 2_000,
   parallel: true,

@@ -37,6 +37,8 @@ export interface OwnerOptions {
   readonly firstBackoffMs: number
   /** Partitions of each source's topic, of the dead letters and of the positions, by topic. */
   readonly partitions: ReadonlyMap<string, number>
+  /** What each of them takes at once, by topic; Infinity: anything. */
+  readonly batchLimits: ReadonlyMap<string, number>
   gate?(): Promise<void> | undefined
   notice(notice: SourceNotice): void
 }
@@ -183,7 +185,7 @@ export class PartitionOwner {
   }
 
   #writer({ name, topic, contract, schemaId, input }: SourceBinding, record: SourceRecord): SourceWriter {
-    const { application, deadLetterSchemaId, clock, limits, partitions } = this.#options
+    const { application, deadLetterSchemaId, clock, limits, partitions, batchLimits } = this.#options
     const deadLetters = deadLettersTopic(application)
     return new SourceWriter({
       name,
@@ -200,6 +202,7 @@ export class PartitionOwner {
         positionsPartition: this.partition,
       },
       record,
+      maxBytes: { records: batchLimits.get(topic)!, deadLetters: batchLimits.get(deadLetters)! },
       disorderMs: input.disorderMs ?? contract.disorderMs,
       clock,
       limits,

@@ -1,4 +1,5 @@
 import type { Clock } from '../config/clock.ts'
+import { KEY_START, STRIDE } from '../log/batch.ts'
 import type { Writer } from '../schemas/codec/encoder.ts'
 import { deadLetterSchema } from '../schemas/dead-letter.ts'
 import { writeHeader } from '../schemas/wire.ts'
@@ -39,12 +40,18 @@ export interface SourceWriterOptions {
   readonly to: Destinations
   /** Where the source stood. */
   readonly record: SourceRecord
+  /** What the source's topic and the dead letters' take at once; Infinity: anything. */
+  readonly maxBytes: { readonly records: number; readonly deadLetters: number }
   readonly disorderMs: number
   readonly clock: Clock
   readonly limits: Required<TransactionLimits>
   /** Writes it as one transaction; calls are answered in order. */
   commit(content: TransactionContent): Promise<void>
 }
+
+/** What a record's batch has beside its key and value, and a dead letter beside its texts and payload. */
+const ENVELOPE_BYTES = 512
+const MOST_BYTES_A_CHARACTER = 3
 
 /** A T that only the reader's clock moved is written this often. */
 const HEARTBEAT_MS = 1_000
@@ -115,7 +122,7 @@ export class SourceWriter implements RecordSink {
   }
 
   value(json: unknown, origin: Origin): void {
-    const { contract, schemaId, disorderMs } = this.#options
+    const { contract, schemaId, disorderMs, maxBytes, to } = this.#options
     const eventTimeMs = contract.check(json, this.#nowMs, origin.fallbackEventTimeMs)
     if (typeof eventTimeMs !== 'number') {
       this.reject(eventTimeMs.reason, eventTimeMs.field, origin)
@@ -133,6 +140,17 @@ export class SourceWriter implements RecordSink {
       this.reject(`cannot be encoded: ${(error as Error).message}`, null, origin)
       return
     }
+    const bytes = builder.writer.position - builder.positions[builder.count * STRIDE + KEY_START]!
+    if (bytes > maxBytes.records - ENVELOPE_BYTES) {
+      builder.abandon()
+      this.reject(
+        `record too large for topic ${to.topic} (${bytes} bytes, its max.message.bytes is ${maxBytes.records}): ` +
+          'raise it and send the record again, or make the record smaller',
+        null,
+        origin,
+      )
+      return
+    }
     builder.end()
     this.#filling.records++
     this.#processed++
@@ -143,7 +161,10 @@ export class SourceWriter implements RecordSink {
   }
 
   reject(reason: string, field: string | null, origin: Origin): void {
-    const { application, deadLetterSchemaId } = this.#options
+    const { application, deadLetterSchemaId, maxBytes } = this.#options
+    const payload = origin.buffer.subarray(origin.start, origin.end)
+    const texts = application.length + origin.source.length + reason.length + (field?.length ?? 0)
+    const room = Math.max(0, maxBytes.deadLetters - ENVELOPE_BYTES - MOST_BYTES_A_CHARACTER * texts)
     const builder = this.#filling.deadLetters
     builder.beginKey()
     builder.beginValue(true)
@@ -153,9 +174,12 @@ export class SourceWriter implements RecordSink {
       source: origin.source,
       partition: 0,
       position: origin.position,
-      reason,
+      reason:
+        payload.length <= room
+          ? reason
+          : `${reason} (kept here: the first ${room} of ${payload.length} bytes)`,
       field,
-      payload: origin.buffer.subarray(origin.start, origin.end),
+      payload: payload.subarray(0, room),
       failed_at: this.#nowMs,
     })
     builder.end()

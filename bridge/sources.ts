@@ -88,6 +88,7 @@ export async function openSources(options: SourcesOptions): Promise<Sources> {
   ]
   const descriptions = await log.admin.describeTopics(topics)
   const partitions = new Map<string, number>()
+  const limits = new Map<string, number>()
   for (const [index, topic] of topics.entries()) {
     const description = descriptions[index]
     if (description === null || description === undefined) {
@@ -97,8 +98,9 @@ export async function openSources(options: SourcesOptions): Promise<Sources> {
       )
     }
     partitions.set(topic, description.partitions)
+    limits.set(topic, description.maxBatchBytes ?? Infinity)
   }
-  return new Sources(options, partitions)
+  return new Sources(options, partitions, limits)
 }
 
 /** The positional sources of one application in one process; {@link openSources} makes it. */
@@ -120,7 +122,11 @@ export class Sources {
   #endMarkMs: number | null = null
   #fencedAtMs: number | null = null
 
-  constructor(options: SourcesOptions, partitions: ReadonlyMap<string, number>) {
+  constructor(
+    options: SourcesOptions,
+    partitions: ReadonlyMap<string, number>,
+    batchLimits: ReadonlyMap<string, number>,
+  ) {
     this.#options = options
     this.#partitions = partitions
     const { log, application, deadLetterSchemaId, finite = false, clock = systemClock, gate } = options
@@ -134,6 +140,7 @@ export class Sources {
       limits: { maxRecords, maxBytes, maxMs },
       firstBackoffMs: options.backoffMs ?? 100,
       partitions,
+      batchLimits,
       notice: (notice) => options.notice?.(notice),
       ...(gate && { gate }),
     }

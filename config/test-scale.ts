@@ -15,6 +15,8 @@ export interface TestScale {
   readonly simulatedSeedsAFamily: number
   /** Within so many seeds of its families a deliberate fault of the protocol must be caught. */
   readonly mutationSeeds: number
+  /** kill -9 in `npm run test:faults`, beside the other faults. */
+  readonly faultKills: number
 }
 
 const SCALES = {
@@ -25,6 +27,7 @@ const SCALES = {
     slowPropertyRuns: 15,
     simulatedSeedsAFamily: 25,
     mutationSeeds: 800,
+    faultKills: 12,
   },
   developer: {
     kills: 5,
@@ -33,6 +36,7 @@ const SCALES = {
     slowPropertyRuns: 25,
     simulatedSeedsAFamily: 25,
     mutationSeeds: 800,
+    faultKills: 20,
   },
   full: {
     kills: 25,
@@ -41,6 +45,7 @@ const SCALES = {
     slowPropertyRuns: 500,
     simulatedSeedsAFamily: 1_000,
     mutationSeeds: 3_000,
+    faultKills: 200,
   },
 } satisfies Record<string, TestScale>
 

@@ -8,6 +8,55 @@ export interface AssignedMember {
   readonly previous: readonly TopicPartition[]
 }
 
+export interface CohortMember extends AssignedMember {
+  readonly cohort: string
+  /** In which generation it had `previous`; -1: in none. */
+  readonly previousGeneration: number
+}
+
+/** What one member gets. */
+export interface Share {
+  readonly partitions: readonly TopicPartition[]
+  /** The cohort that has the partitions where this member's does not; else null. */
+  readonly waitsFor: string | null
+}
+
+export const NO_SHARE: Share = { partitions: [], waitsFor: null }
+
+/**
+ * Who shares the partitions: the cohort that has had some in the latest generation, else the larger, else the first
+ * by name.
+ */
+export function runningCohort(members: readonly Omit<CohortMember, 'memberId' | 'topics'>[]): string {
+  const cohorts = [...Map.groupBy(members, ({ cohort }) => cohort)].map(([name, its]) => {
+    const generations = its.map(({ previous, previousGeneration }) =>
+      previous.length > 0 ? previousGeneration : -1,
+    )
+    return { name, size: its.length, generation: Math.max(...generations) }
+  })
+  cohorts.sort((a, b) => b.generation - a.generation || b.size - a.size || (a.name < b.name ? -1 : 1))
+  return cohorts[0]?.name ?? ''
+}
+
+/** Shares the partitions out within the running cohort, as {@link assignPartitions}; by member id. */
+export function assignToCohort(
+  members: readonly CohortMember[],
+  partitionsOf: (topic: string) => number,
+): Map<string, Share> {
+  const running = runningCohort(members)
+  const assigned = assignPartitions(
+    members.filter(({ cohort }) => cohort === running),
+    partitionsOf,
+  )
+  return new Map(
+    members.map(({ memberId }) => {
+      const partitions = assigned.get(memberId)
+      const share = partitions === undefined ? { partitions: [], waitsFor: running } : { partitions, waitsFor: null }
+      return [memberId, share]
+    }),
+  )
+}
+
 /**
  * Shares the partitions out: each list of topics as evenly as its partitions allow, the odd ones to
  * who has least, and of what remains possible, what moves least.

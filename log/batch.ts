@@ -96,6 +96,9 @@ export class RecordBatch {
   }
 }
 
+/** Up to here a loop is quicker than a call into the engine. */
+const SMALL_BYTES = 40
+
 /** Where encoders write: grow with `ensure`, write at `position`, move `position`. */
 export class ByteWriter {
   buffer: Buffer
@@ -118,6 +121,16 @@ export class ByteWriter {
     this.ensure(source.length)
     this.buffer.set(source, this.position)
     this.position += source.length
+  }
+
+  /** The bytes of `source` in [start, end). */
+  range(source: Uint8Array, start: number, end: number): void {
+    const length = end - start
+    this.ensure(length)
+    const { buffer, position } = this
+    if (length <= SMALL_BYTES) for (let i = 0; i < length; i++) buffer[position + i] = source[start + i]!
+    else buffer.set(source.subarray(start, end), position)
+    this.position = position + length
   }
 
   utf8(text: string): void {

@@ -37,6 +37,8 @@ export interface TopicDescription extends TopicConfig {
   readonly name: string
   /** Another id under a known name: the topic was deleted and made again. */
   readonly topicId: string
+  /** A larger batch, even one of a single record, is refused as RECORD_TOO_LARGE; absent: there is no such limit. */
+  readonly maxBatchBytes?: number
 }
 
 export interface PartitionOffsets {
@@ -121,6 +123,13 @@ export interface GroupConsumerOptions {
   /** Each inner list: topics whose equal partition numbers must be with one member. */
   readonly topics: readonly (readonly string[])[]
   readonly sessionTimeoutMs?: number
+  /**
+   * Only members of one cohort share the partitions: the one that has them already; else the larger, else the first
+   * by name. The others have none until its last member has left. Default '', one like any other.
+   */
+  readonly cohort?: string
+  /** Told, once for each such cohort, behind `onAssign`: another cohort has the partitions. */
+  onWaiting?(cohort: string): void
   /** Awaited before this member joins again: finish or abort what is in flight. */
   onRevoke(partitions: readonly TopicPartition[]): Promise<void>
   /** Awaited before the first record of the new generation: open, then `seek` every partition. */

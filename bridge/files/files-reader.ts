@@ -121,6 +121,8 @@ export class FilesReader implements SourceReader {
       if (size < file.prefix.length && !file.isGzip) throw truncated(file.input, file.prefix.length, size)
       file.size = size
       file.atEnd = false
+      // What is stored from here on must not say that the growth was read.
+      file.complete = false
     }
   }
 

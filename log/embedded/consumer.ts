@@ -1,4 +1,5 @@
 import { HEADERS_END, KEY_END, KEY_START, STRIDE, VALUE_END, type RecordBatch } from '../batch.ts'
+import { NO_SHARE } from '../assignor.ts'
 import { LogError } from '../errors.ts'
 import type {
   GroupConsumer,
@@ -37,6 +38,8 @@ export class EmbeddedGroupConsumer implements GroupConsumer {
   #assigned: readonly TopicPartition[] = []
   #fetches: Fetch[] = []
   #next = 0
+  /** The cohort that `onWaiting` was told of. */
+  #waitsFor: string | null = null
   #polling: Promise<unknown> | null = null
   #wakeup = false
   #closed = false
@@ -49,12 +52,14 @@ export class EmbeddedGroupConsumer implements GroupConsumer {
     this.#member = {
       memberId: core.options.randomId(),
       topics: options.topics,
+      cohort: options.cohort ?? '',
       sessionTimeoutMs: options.sessionTimeoutMs ?? 10_000,
       wake: () => this.#wait.end(),
       lastSeenMs: 0,
       polling: false,
       rejoined: false,
-      partitions: [],
+      share: NO_SHARE,
+      generation: -1,
     }
     this.#stopListening = core.whenClosing(() => this.#wait.end())
   }
@@ -201,7 +206,8 @@ export class EmbeddedGroupConsumer implements GroupConsumer {
 
   async #assign(): Promise<void> {
     const { groupId, generation } = this.#group
-    const { memberId, partitions } = this.#member
+    const { memberId, share } = this.#member
+    const { partitions, waitsFor } = share
     this.#fetches = partitions.map((partition) => ({
       partition: this.#core.partition(partition),
       position: null,
@@ -218,6 +224,8 @@ export class EmbeddedGroupConsumer implements GroupConsumer {
       this.#group.leave(this.#member)
       throw error
     }
+    if (waitsFor !== null && waitsFor !== this.#waitsFor) this.#options.onWaiting?.(waitsFor)
+    this.#waitsFor = waitsFor
   }
 
   /** Whole batches, in turn over the partitions; only the first is cut where it is over the limit. */

@@ -1,6 +1,6 @@
 import { LogError } from '../errors.ts'
-import type { GroupMetadata, TopicPartition } from '../port.ts'
-import { assignPartitions } from '../assignor.ts'
+import type { GroupMetadata } from '../port.ts'
+import { assignToCohort, type Share } from '../assignor.ts'
 import type { LogCore } from './core.ts'
 import { GroupOffsets, parseOffsetEntry } from './group-offsets.ts'
 import type { Change } from './storage.ts'
@@ -52,6 +52,7 @@ export class Groups {
 export interface Member {
   readonly memberId: string
   readonly topics: readonly (readonly string[])[]
+  readonly cohort: string
   readonly sessionTimeoutMs: number
   /** Ends the member's wait: there is something to do in its group. */
   readonly wake: () => void
@@ -60,8 +61,10 @@ export interface Member {
   polling: boolean
   /** Has given up its partitions and waits for the next generation. */
   rejoined: boolean
-  /** Its partitions in the group's generation, or in the last one that it was in. */
-  partitions: readonly TopicPartition[]
+  /** In the group's generation, or in the last one that it was in. */
+  share: Share
+  /** Of `share`; -1: none yet. */
+  generation: number
 }
 
 /**
@@ -160,13 +163,20 @@ export class Group {
     this.generation++
     // Durable before anything that is committed under it, which is written later.
     this.#core.writer.touch(`${GROUP}\0${this.groupId}`, () => String(this.generation))
-    const assigned = assignPartitions(
-      members.map(({ memberId, topics, partitions }) => ({ memberId, topics, previous: partitions })),
+    const assigned = assignToCohort(
+      members.map(({ memberId, topics, cohort, share, generation }) => ({
+        memberId,
+        topics,
+        cohort,
+        previous: share.partitions,
+        previousGeneration: generation,
+      })),
       (topic) => this.#core.topics.get(topic)?.partitions.length ?? 0,
     )
     for (const member of members) {
       member.rejoined = false
-      member.partitions = assigned.get(member.memberId)!
+      member.share = assigned.get(member.memberId)!
+      member.generation = this.generation
       member.wake()
     }
   }

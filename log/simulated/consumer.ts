@@ -1,4 +1,4 @@
-import { assignPartitions } from '../assignor.ts'
+import { assignToCohort, type Share } from '../assignor.ts'
 import type { RecordBatch } from '../batch.ts'
 import { LogError } from '../errors.ts'
 import type {
@@ -58,6 +58,9 @@ export class SimulatedGroupConsumer implements GroupConsumer {
   #assigned: readonly TopicPartition[] = []
   /** What it had last: an assignment that moves little asks for it. */
   #previous: readonly TopicPartition[] = []
+  #previousGeneration = -1
+  /** The cohort that `onWaiting` was told of. */
+  #waitsFor: string | null = null
   #mustJoin = true
   #positions: Position[] = []
   #polling: Promise<unknown> | null = null
@@ -218,8 +221,8 @@ export class SimulatedGroupConsumer implements GroupConsumer {
       const joined = await this.#join()
       if (joined === null) continue
       await this.#revoke()
-      const partitions = await this.#sync(joined)
-      if (partitions !== null) await this.#assign(partitions, joined.generation)
+      const share = await this.#sync(joined)
+      if (share !== null) await this.#assign(share, joined.generation)
     }
   }
 
@@ -241,9 +244,11 @@ export class SimulatedGroupConsumer implements GroupConsumer {
     const request: JoinRequest = {
       memberId: this.#memberId,
       topics,
+      cohort: this.#options.cohort ?? '',
       sessionTimeoutMs: this.#options.sessionTimeoutMs ?? this.#settings.sessionTimeoutMs,
       rebalanceTimeoutMs: this.#settings.rebalanceTimeoutMs,
       previous: this.#previous,
+      previousGeneration: this.#previousGeneration,
     }
     return this.#untilClosed(
       this.#connection.request<JoinAnswer>(`JoinGroup ${groupId} ${this.#memberId}`, (reply) => {
@@ -253,25 +258,26 @@ export class SimulatedGroupConsumer implements GroupConsumer {
     )
   }
 
-  async #sync({ generation, members }: JoinAnswer): Promise<readonly TopicPartition[] | null> {
+  async #sync({ generation, members }: JoinAnswer): Promise<Share | null> {
     const group = this.#metadata(generation)
     const assignments: Assignments | null =
       members === null
         ? null
-        : assignPartitions(members, (topic) => this.#cluster.topic(topic)?.config.partitions ?? 0)
+        : assignToCohort(members, (topic) => this.#cluster.topic(topic)?.config.partitions ?? 0)
     return this.#untilClosed(
-      this.#connection.request<readonly TopicPartition[]>(
+      this.#connection.request<Share>(
         `SyncGroup ${group.groupId} ${group.memberId} generation ${generation}`,
         (reply) => this.#group.sync(group, assignments, reply),
       ),
     )
   }
 
-  async #assign(partitions: readonly TopicPartition[], generation: number): Promise<void> {
+  async #assign({ partitions, waitsFor }: Share, generation: number): Promise<void> {
     this.#positions = partitions.map((partition) => ({ partition, next: null, paused: false, version: 0 }))
     this.#generation = generation
     this.#assigned = partitions
     this.#previous = partitions
+    this.#previousGeneration = generation
     this.#mustJoin = false
     void this.#beat()
     try {
@@ -282,6 +288,8 @@ export class SimulatedGroupConsumer implements GroupConsumer {
       this.#mustJoin = true
       throw error
     }
+    if (waitsFor !== null && waitsFor !== this.#waitsFor) this.#options.onWaiting?.(waitsFor)
+    this.#waitsFor = waitsFor
   }
 
   /** null where it has to be tried again: the connection broke, or the group has moved on. */

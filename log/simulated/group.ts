@@ -1,14 +1,11 @@
+import { NO_SHARE, type CohortMember, type Share } from '../assignor.ts'
 import type { GroupMetadata, OffsetAndMetadata, TopicPartition } from '../port.ts'
 import type { Decision } from './partition.ts'
 import { Refusal, type Wire } from './wire.ts'
 
-export interface JoinRequest {
-  readonly memberId: string
-  readonly topics: readonly (readonly string[])[]
+export interface JoinRequest extends CohortMember {
   readonly sessionTimeoutMs: number
   readonly rebalanceTimeoutMs: number
-  /** What it had before, for an assignment that moves little. */
-  readonly previous: readonly TopicPartition[]
 }
 
 export interface JoinAnswer {
@@ -17,13 +14,13 @@ export interface JoinAnswer {
   readonly members: readonly JoinRequest[] | null
 }
 
-export type Assignments = ReadonlyMap<string, readonly TopicPartition[]>
+export type Assignments = ReadonlyMap<string, Share>
 
 interface Member {
   request: JoinRequest
   lastSeenMs: number
   joining: ((answer: JoinAnswer | Refusal) => void) | null
-  syncing: ((partitions: readonly TopicPartition[] | Refusal) => void) | null
+  syncing: ((share: Share | Refusal) => void) | null
 }
 
 interface Committed {
@@ -90,7 +87,7 @@ export class SimulatedGroup {
   sync(
     { memberId, generation }: GroupMetadata,
     assignments: Assignments | null,
-    reply: (partitions: readonly TopicPartition[] | Refusal) => void,
+    reply: (share: Share | Refusal) => void,
   ): void {
     const member = this.#checked(memberId, generation)
     if (this.#state === 'preparing') throw rebalancing(this.groupId)
@@ -99,11 +96,11 @@ export class SimulatedGroup {
       if (memberId !== this.#leader || assignments === null) return
       this.#assignments = assignments
       this.#state = 'stable'
-      for (const [id, { syncing }] of this.#members) syncing?.(this.#assignments.get(id) ?? [])
+      for (const [id, { syncing }] of this.#members) syncing?.(this.#assignments.get(id) ?? NO_SHARE)
       for (const other of this.#members.values()) other.syncing = null
       return
     }
-    reply(this.#assignments.get(memberId) ?? [])
+    reply(this.#assignments.get(memberId) ?? NO_SHARE)
   }
 
   heartbeat({ memberId, generation }: GroupMetadata): void {

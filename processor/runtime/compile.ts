@@ -5,13 +5,14 @@ import { HEADER_BYTES, readSchemaId } from '../../schemas/wire.ts'
 import type { CacheBudget } from '../state/cache-budget.ts'
 import { DedupeStore } from '../state/dedupe-store.ts'
 import { WindowStore } from '../state/window-store.ts'
-import type { LateNode, Node, SinkNode, SourceNode } from '../topology/graph.ts'
+import type { DedupeNode, LateNode, Node, SinkNode, SourceNode, WindowNode } from '../topology/graph.ts'
 import type { Plan, StoreDefinition, SubTopology } from '../topology/plan.ts'
 import { RowAggregate } from '../windows/row-aggregate.ts'
 import type { RecordContext } from './context.ts'
 import type { Counters } from './counters.ts'
 import { ENVELOPE_BYTES, readEnvelope } from './envelope.ts'
 import { dedupeOperator } from './operators/dedupe.ts'
+import { keyBytesOf, type KeyBytes, type ViewFields } from './operators/key-bytes.ts'
 import { fanOut, RecordError, type Operator } from './operators/operator.ts'
 import {
   avroRows,
@@ -26,13 +27,8 @@ import {
   type Backing,
   type TopicTarget,
 } from './operators/stateless.ts'
-import {
-  FinalWindowOperator,
-  PartialWindowOperator,
-  SingleWindowOperator,
-  type WindowDependencies,
-  type WindowOperator,
-} from './operators/window.ts'
+import { FinalWindowOperator, PartialWindowOperator } from './operators/two-stages.ts'
+import { SingleWindowOperator, type WindowDependencies, type WindowOperator } from './operators/window.ts'
 import type { InputTime, StreamTime } from './time.ts'
 
 /** How the rows of an input batch become values of the sub-topology's root. */
@@ -146,7 +142,7 @@ class Compiler {
     const { id, segmentMs } = this.#storeOf(node)
     const store = new DedupeStore(id, { horizonMs: node.horizonMs, segmentMs, budget })
     this.#dedupes.push({ name: node.name, store })
-    return dedupeOperator(node, store, counters, this.#downstream(node, time))
+    return dedupeOperator(node, keyOf(node, node.idColumns), store, counters, this.#downstream(node, time))
   }
 
   #window(
@@ -183,6 +179,7 @@ class Compiler {
       operator = new SingleWindowOperator(
         node,
         dependencies,
+        keyOf(node, node.keyColumns),
         this.#lateOf(node, time),
         this.#downstream(node, passed),
       )
@@ -224,18 +221,36 @@ class Compiler {
 
 /** What a node's values are made of, so that their bytes can be copied on (see writeValue). */
 function backingOf(node: Node): Backing {
+  const view = viewFieldsOf(node)
+  if (view === null) return 'object'
+  return view.isExtended ? 'extended-view' : 'view'
+}
+
+/** The bytes of some columns of a node's input, which has them. */
+function keyOf({ input }: DedupeNode | WindowNode, columns: readonly string[]): KeyBytes {
+  const fields = columns.map((column) => input.schema!.fields.find(({ name }) => name === column)!)
+  return keyBytesOf(fields, viewFieldsOf(input))
+}
+
+/** What a node's values lie over. */
+function viewFieldsOf(node: Node): ViewFields | null {
   switch (node.kind) {
-    case 'source':
+    case 'source': {
+      const { schema, sourceSchema } = node.contract
+      return { fields: (node.foreign === null ? sourceSchema : schema).fields, isExtended: false }
+    }
     case 'repartition':
-      return 'view'
+      return { fields: node.schema.fields, isExtended: false }
     case 'dedupe':
     case 'filter':
     case 'selectKey':
-      return backingOf(node.input)
-    case 'stamp':
-      return backingOf(node.input) === 'view' ? 'extended-view' : 'object'
+      return viewFieldsOf(node.input)
+    case 'stamp': {
+      const base = viewFieldsOf(node.input)
+      return base === null || base.isExtended ? null : { ...base, isExtended: true }
+    }
     default:
-      return 'object'
+      return null
   }
 }
 

@@ -1,5 +1,5 @@
 import { partitionFor } from '../../log/partitioner.ts'
-import { KEY_END, KEY_START, STRIDE, type BatchBuilder, type RecordBatch } from '../../log/batch.ts'
+import type { BatchBuilder, RecordBatch } from '../../log/batch.ts'
 import type { Outputs } from './outputs.ts'
 
 /** What goes with the value that is being processed. One object a task, rewritten for each record. */
@@ -18,37 +18,52 @@ export class RecordContext {
   keyText: string | null | undefined = undefined
   batch: RecordBatch | null = null
   index = 0
+  /** The key of what an operator has made. */
+  #key: Buffer = Buffer.alloc(0)
+  #keyStart = 0
+  #keyEnd = 0
 
   constructor(outputs: Outputs, partition: number) {
     this.outputs = outputs
     this.partition = partition
   }
 
+  /** What an operator has made goes on under a key of its own: the bytes in [start, end). */
+  useKey(bytes: Buffer, start: number, end: number): void {
+    this.keyText = undefined
+    this.batch = null
+    this.#key = bytes
+    this.#keyStart = start
+    this.#keyEnd = end
+  }
+
+  /** As `useKey`. @param key null: none */
+  useKeyText(key: string | null): void {
+    this.keyText = key
+    this.batch = null
+  }
+
   /** Begins a record for `topic` with this record's key, in the partition where the key belongs. */
   beginRecord(topic: string, partitions: number): BatchBuilder {
-    if (this.keyText === undefined && this.batch !== null) {
-      const { buffer, positions } = this.batch
-      const row = this.index * STRIDE
-      const keyEnd = positions[row + KEY_END]!
-      if (keyEnd >= 0) {
-        const key = buffer.subarray(positions[row + KEY_START]!, keyEnd)
-        return begin(this.outputs.builder(topic, partitionFor(key, partitions)), key)
-      }
+    const key = this.#keyBytes()
+    if (key === null) {
+      const builder = this.outputs.builder(topic, this.partition % partitions)
+      builder.beginKey()
+      builder.beginValue(true)
+      return builder
     }
-    if (typeof this.keyText === 'string') {
-      const key = Buffer.from(this.keyText, 'utf8')
-      return begin(this.outputs.builder(topic, partitionFor(key, partitions)), key)
-    }
-    const builder = this.outputs.builder(topic, this.partition % partitions)
+    const builder = this.outputs.builder(topic, partitionFor(key, partitions))
     builder.beginKey()
-    builder.beginValue(true)
+    builder.writer.range(key, 0, key.length)
+    builder.beginValue()
     return builder
   }
-}
 
-function begin(builder: BatchBuilder, key: Buffer): BatchBuilder {
-  builder.beginKey()
-  builder.writer.bytes(key)
-  builder.beginValue()
-  return builder
+  #keyBytes(): Buffer | null {
+    if (this.keyText === null) return null
+    if (this.keyText !== undefined) return Buffer.from(this.keyText, 'utf8')
+    return this.batch === null
+      ? this.#key.subarray(this.#keyStart, this.#keyEnd)
+      : this.batch.keyAt(this.index)
+  }
 }

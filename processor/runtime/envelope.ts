@@ -25,6 +25,8 @@ export function readEnvelope(buffer: Buffer, start: number, context: RecordConte
 
 /** A partial result: the upstream task's partition, the window's start, then its accumulators. */
 export const PARTIAL_HEADER_BYTES = 12
+/** The upstream task's partition, which stands first. */
+export const UPSTREAM_BYTES = 4
 
 export function writePartialHeader(
   writer: ByteWriter,
@@ -34,4 +36,8 @@ export function writePartialHeader(
   writer.ensure(PARTIAL_HEADER_BYTES)
   const position = writer.buffer.writeUInt32LE(upstreamPartition, writer.position)
   writer.position = writer.buffer.writeDoubleLE(windowStartMs, position)
+}
+
+export function partialWindowStart(partial: Buffer): number {
+  return partial.readDoubleLE(UPSTREAM_BYTES)
 }

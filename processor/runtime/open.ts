@@ -4,12 +4,13 @@ import type {
   GroupMetadata,
   Log,
   OffsetAndMetadata,
+  TopicDescription,
   TransactionalProducer,
 } from '../../log/port.ts'
 import type { Clock, Timer } from '../../config/clock.ts'
 import type { StateBackend, StateOwner, TaskState } from '../state/port.ts'
 import { taskId, type SubTopology } from '../topology/plan.ts'
-import { ProcessorError } from './errors.ts'
+import { partitionsChanged, ProcessorError } from './errors.ts'
 import { asOwner } from './ownership.ts'
 import { OPENED_RECORD_KEY, type OpenedRecord } from './progress.ts'
 import type { StepObserver } from './protocol.ts'
@@ -69,6 +70,8 @@ export async function claimTasks(
   const committed = await consumer.committed(
     assigned.map(({ sub, partition }) => ({ topic: sub.inputTopic, partition })),
   )
+  const topics = await readTopics(log, assigned)
+  for (const [i, task] of assigned.entries()) assertAsBuilt(task, committed[i]!, topics)
   onStep('open.1')
 
   // Step 2. An opened record a task, and the offsets found, in one transaction of this generation.
@@ -76,10 +79,10 @@ export async function claimTasks(
   onStep('open.2')
 
   // Step 3. Take the state over: a lower token gives way.
-  const [clusterId, topicIds] = await Promise.all([log.admin.clusterId(), readTopicIds(log, assigned)])
+  const clusterId = await log.admin.clusterId()
   const claims = await Promise.all(
     assigned.map(async ({ sub, partition }, i): Promise<Claim> => {
-      const topicId = `${topicIds.get(sub.changelogTopic)!}+${topicIds.get(sub.windowsTopic)!}`
+      const topicId = changelogIds(sub, topics).join('+')
       const owner = { clusterId, topicId, token: tokens[i]! }
       const id = taskId(sub, partition)
       return {
@@ -87,7 +90,7 @@ export async function claimTasks(
         partition,
         id,
         committed: committed[i]!,
-        inputTopicId: topicIds.get(sub.inputTopic)!,
+        inputTopicId: topics.get(sub.inputTopic)!.topicId,
         owner,
         state: await state.takeOver(id, owner),
       }
@@ -124,15 +127,18 @@ async function sendOpened(
   return tokens
 }
 
-async function readTopicIds(log: Log, assigned: readonly AssignedTask[]): Promise<Map<string, string>> {
+async function readTopics(
+  log: Log,
+  assigned: readonly AssignedTask[],
+): Promise<Map<string, TopicDescription>> {
   const names = new Set<string>()
   for (const { sub } of assigned) {
     names.add(sub.changelogTopic).add(sub.windowsTopic).add(sub.inputTopic)
   }
-  const topics = await log.admin.describeTopics([...names])
-  const ids = new Map<string, string>()
+  const found = await log.admin.describeTopics([...names])
+  const topics = new Map<string, TopicDescription>()
   for (const [i, name] of [...names].entries()) {
-    const topic = topics[i]
+    const topic = found[i]
     if (topic === null || topic === undefined) {
       throw new ProcessorError(
         'TOPIC_MISSING',
@@ -140,9 +146,37 @@ async function readTopicIds(log: Log, assigned: readonly AssignedTask[]): Promis
           'or replay the pipeline, which makes its topics anew.',
       )
     }
-    ids.set(name, topic.topicId)
+    topics.set(name, topic)
   }
-  return ids
+  return topics
+}
+
+function changelogIds(sub: SubTopology, topics: ReadonlyMap<string, TopicDescription>): string[] {
+  return [sub.changelogTopic, sub.windowsTopic].map((name) => topics.get(name)!.topicId)
+}
+
+/**
+ * Before step 2, so that nothing is written for a task whose topics are not those that it was built on; the
+ * offsets that a task commits name its changelogs.
+ */
+function assertAsBuilt(
+  { sub, partition }: AssignedTask,
+  committed: OffsetAndMetadata | null,
+  topics: ReadonlyMap<string, TopicDescription>,
+): void {
+  const input = topics.get(sub.inputTopic)!
+  if (input.partitions !== sub.partitions) throw partitionsChanged(input, sub.partitions, true)
+  if (!isByTask(committed)) return
+  const ids = changelogIds(sub, topics)
+  const before = committed.metadata.split('+')
+  const lost = [sub.changelogTopic, sub.windowsTopic].filter((_, i) => before[i] !== ids[i])
+  if (lost.length === 0) return
+  throw new ProcessorError(
+    'CHANGELOG_LOST',
+    `${lost.map((name) => `${name} partition ${partition}`).join(' and ')}: deleted and made again since the task ` +
+      `last committed (at ${committed.offset} of ${sub.inputTopic}), so that its state cannot be known. ` +
+      'Replay the pipeline, which resets state and offsets together.',
+  )
 }
 
 /**
@@ -165,6 +199,11 @@ export async function resolvePositions(
       return { id, sub, partition, mustCommit, unchangedSince, start }
     }),
   )
+}
+
+/** Whether a task has committed it: it was not set by a tool, nor for want of any. */
+export function isByTask(committed: OffsetAndMetadata | null): committed is OffsetAndMetadata {
+  return committed !== null && committed.metadata !== '' && committed.metadata !== UNRESOLVED
 }
 
 function resolvePosition(
@@ -191,14 +230,6 @@ function resolvePosition(
           `reset the group. Set it back to ${known.offset}, or replay the pipeline, which resets state and offsets together.`,
       )
     }
-  }
-  if (known === undefined && committed !== null && resolved !== null && committed.metadata !== '') {
-    throw new ProcessorError(
-      'CHANGELOG_LOST',
-      `${place}: the group stands at ${resolved}, but ${sub.changelogTopic} partition ${partition} holds no task ` +
-        'record: the changelog was deleted, or its records were. Bring it back, or replay the pipeline, which ' +
-        'resets state and offsets together.',
-    )
   }
   const position = known?.offset ?? resolved ?? range.start
   if (position < range.start || position > range.end) {

@@ -4,7 +4,7 @@ import type { Clock, Timer } from '../../config/clock.ts'
 import { segmentOf, segmentPrefix, storeOf } from '../state/keys.ts'
 import { sameLog, type Checkpoint } from '../state/port.ts'
 import { ProcessorError } from './errors.ts'
-import type { Claim } from './open.ts'
+import { isByTask, type Claim } from './open.ts'
 import { asOwner } from './ownership.ts'
 import { decodeTaskRecord, TASK_RECORD_KEY, type TaskRecord } from './progress.ts'
 
@@ -156,20 +156,34 @@ async function untilStable(
   }
 }
 
-/** Open segments begin at or behind the log's start, unless somebody else has cut it. */
+/**
+ * Before anything is applied: a state that was brought up to changelogs with a hole in them would count as whole
+ * ever after. Open segments lie within `-windows`, unless somebody else has cut it, and who has committed left a
+ * task record.
+ */
 function assertWhole(
-  { id, sub, partition }: Claim,
+  claim: Claim,
   record: TaskRecord | null,
   { windows: from }: Checkpoint,
-  { windows: { start } }: RestoreEnds,
+  { windows: { start, stable } }: RestoreEnds,
 ): void {
+  const { id, sub, partition, committed } = claim
+  if (record === null && isByTask(committed)) {
+    throw new ProcessorError(
+      'CHANGELOG_LOST',
+      `${id}: the group stands at ${committed.offset} of ${sub.inputTopic}, but ${sub.changelogTopic} partition ` +
+        `${partition} holds no task record: something else has deleted it. ` +
+        'Replay the pipeline, which resets state and offsets together.',
+    )
+  }
   const firsts = Object.values(record?.segments ?? {}).flatMap((segments) => Object.values(segments))
   const needed = Math.max(from, Math.min(...firsts, Infinity))
-  if (needed >= start) return
+  const last = Math.max(...firsts, -Infinity)
+  if (needed >= start && last < stable) return
   throw new ProcessorError(
     'CHANGELOG_LOST',
-    `${id}: its open windows begin at offset ${needed} of ${sub.windowsTopic} partition ${partition}, but the topic ` +
-      `holds records from ${start} on only: something else has deleted them (its retention has to be -1). ` +
+    `${id}: its open windows begin at offset ${Math.min(needed, last)} of ${sub.windowsTopic} partition ${partition}, but the ` +
+      `topic holds ${start} to ${stable} only: something else has deleted them (its retention has to be -1). ` +
       'Bring them back, or replay the pipeline, which resets state and offsets together.',
   )
 }

@@ -3,7 +3,7 @@ import type { Log } from '../../log/port.ts'
 import type { SchemaRegistry } from '../../schemas/registry.ts'
 import { checkCompatible, describeTopology, type TopologyDescription } from '../topology/diff.ts'
 import type { Plan } from '../topology/plan.ts'
-import { ProcessorError } from './errors.ts'
+import { partitionsChanged } from './errors.ts'
 
 const TOPOLOGY_KEY = Buffer.from('topology')
 
@@ -17,13 +17,17 @@ export async function setUp(log: Log, registry: SchemaRegistry, plan: Plan): Pro
   const topologyTopic = `${plan.application}.topology`
   const written = await readTopology(log, topologyTopic)
   const current = describeTopology(plan)
+  // First: where a topic has changed, the number that it is asked for with may be the changed one.
+  await checkPartitions(log, plan, written)
   if (written !== null) checkCompatible(written, current)
-  await checkPartitions(log, plan)
 
-  await log.admin.createTopics([
+  const topics = [
     ...plan.topics,
-    { name: topologyTopic, partitions: 1, cleanup: 'compact', retentionMs: -1 },
-  ])
+    { name: topologyTopic, partitions: 1, cleanup: 'compact' as const, retentionMs: -1 },
+  ]
+  const found = await log.admin.describeTopics(topics.map(({ name }) => name))
+  // Who only works on topics that others have made needs no right to make some.
+  await log.admin.createTopics(topics.filter((_, i) => found[i] === null))
   const schemaIds = new Map<string, number>()
   for (const { subject, schema } of plan.subjects) {
     schemaIds.set(subject, await registry.register(subject, schema.avroText))
@@ -32,16 +36,15 @@ export async function setUp(log: Log, registry: SchemaRegistry, plan: Plan): Pro
   return schemaIds
 }
 
-async function checkPartitions(log: Log, plan: Plan): Promise<void> {
+/** @param written by whom the state that is there was written; null: there is none */
+async function checkPartitions(log: Log, plan: Plan, written: TopologyDescription | null): Promise<void> {
   const found = await log.admin.describeTopics(plan.topics.map(({ name }) => name))
   for (const [i, topic] of found.entries()) {
-    const planned = plan.topics[i]!
-    if (topic !== null && topic.partitions !== planned.partitions) {
-      throw new ProcessorError(
-        'PARTITIONS_CHANGED',
-        `Topic ${topic.name} has ${topic.partitions} partitions, but ${planned.partitions} were asked for. ` +
-          `The number is chosen once: go on with ${topic.partitions}, or start in another directory.`,
-      )
+    const { partitions } = plan.topics[i]!
+    // Those that have a number of their own (a final stage's, others' topics) are the same in every plan.
+    const expected = written !== null && partitions === plan.partitions ? written.partitions : partitions
+    if (topic !== null && topic.partitions !== expected) {
+      throw partitionsChanged(topic, expected, written !== null)
     }
   }
 }

@@ -139,7 +139,10 @@ export class Task {
     const { count, positions } = batch
     let records = 0
     for (let i = this.#firstRow(batch); i < count; i++) {
-      if (positions[i * STRIDE + KEY_END]! < 0 && this.#observeMark(batch, i)) continue
+      if (positions[i * STRIDE + KEY_END]! < 0 && this.#isMark(batch, i)) {
+        this.#observeMark(batch, i)
+        continue
+      }
       context.batch = batch
       context.index = i
       records++
@@ -289,10 +292,16 @@ export class Task {
     return row
   }
 
-  #observeMark(batch: RecordBatch, index: number): boolean {
-    if (!batch.hasHeaders(index) || batch.headerAt(index, MARK_HEADER) === undefined) return false
-    this.#time.observe(decodeMark(batch.valueAt(index)!), batch.timestampAt(index))
-    return true
+  #isMark(batch: RecordBatch, index: number): boolean {
+    return batch.hasHeaders(index) && batch.headerAt(index, MARK_HEADER) !== undefined
+  }
+
+  #observeMark(batch: RecordBatch, index: number): void {
+    try {
+      this.#time.observe(decodeMark(batch.valueAt(index)), batch.timestampAt(index))
+    } catch (error) {
+      this.#refuse(batch, index, error)
+    }
   }
 
   #refuse(batch: RecordBatch, index: number, error: unknown): void {

@@ -96,6 +96,12 @@ export class Worker {
     this.#consumer = settings.log.groupConsumer({
       groupId: this.groupId,
       topics: plan.subTopologies.map(({ inputTopic }) => [inputTopic]),
+      cohort: hash,
+      onWaiting: (other) =>
+        report(
+          `Waiting: the partitions are with processes that run another topology of ${plan.application} ` +
+            `(${other}, this one has ${hash}): stop them, or start this one with the same version`,
+        ),
       onRevoke: () => this.#revoke(),
       onAssign: (partitions, group) => this.#assign(partitions, group),
     })

@@ -1,58 +1,32 @@
-import type { BatchBuilder } from '../../log/batch.ts'
+import { ByteWriter, type BatchBuilder } from '../../log/batch.ts'
 import type { CacheBudget } from './cache-budget.ts'
-import { segmentKey, segmentPrefix, writeSegmentKey } from './keys.ts'
+import { KeyTable } from './key-table.ts'
+import { segmentPrefix, writeKey } from './keys.ts'
 import type { TaskState } from './port.ts'
+import { SeenIds } from './seen-ids.ts'
 
 /** Told which row of the changelog batch is the first of a run of records of a segment. */
 export type SegmentTouched = (segmentMs: number, row: number) => void
 
-interface Segment {
-  readonly startMs: number
-  /** Ids with the ingestion time of the copy that was kept, oldest insertion first. */
-  readonly ids: Map<string, number>
-  /** Ids at the end of `ids` that are not yet applied to the state. */
-  unapplied: number
-  /** Everything in the state is in `ids` too: a miss needs no read. */
-  complete: boolean
-}
+/** What is let go at once beyond the excess, as a share of the budget: making a segment anew costs. */
+const SPARE_SHARE = 1 / 8
 
-/** Bytes of a Map entry with a short string key and a double, as measured on V8. */
-const ENTRY_BYTES = 140
-const VALUE_BYTES = 8
-
-/** New ids in columns, so that there is no object an id. */
-class Additions {
-  readonly segments: Segment[] = []
-  readonly ids: string[] = []
-  readonly timesMs: number[] = []
-
-  add(segment: Segment, id: string, timeMs: number): void {
-    this.segments.push(segment)
-    this.ids.push(id)
-    this.timesMs.push(timeMs)
-  }
-
-  clear(): void {
-    this.segments.length = 0
-    this.ids.length = 0
-    this.timesMs.length = 0
-  }
-}
-
-/** Which ids were seen, in segments of ingestion time (design §8, Dedupe). */
+/** Which ids were seen, in segments of ingestion time (design §8, Dedupe). Ids are bytes, equal where the ids are. */
 export class DedupeStore {
   readonly id: number
   readonly #horizonMs: number
   readonly #segmentMs: number
   readonly #budget: CacheBudget
-  readonly #segments = new Map<number, Segment>()
-  /** What the last prefetch found in the state: repetitions of ids that were evicted. */
-  readonly #fetched = new Map<string, number>()
-  /** Ids put since the last commit. */
-  #dirty = new Additions()
-  /** Those of the commit under way. */
-  #closing = new Additions()
-  #wanted: { segment: Segment; id: string }[] = []
+  /** Few, in no order. */
+  #segments: SeenIds[] = []
+  /** Ids to read, as the state has them. */
+  #wanted = new KeyTable()
+  /** Those that the last prefetch read: repetitions of ids that were evicted are among them. */
+  #fetched = new KeyTable()
+  /** When they were kept; NaN: the state has none. */
+  #fetchedMs = new Float64Array(0)
+  readonly #key = new ByteWriter(64)
+  #countedBytes = 0
 
   constructor(id: number, options: { horizonMs: number; segmentMs: number; budget: CacheBudget }) {
     this.id = id
@@ -68,137 +42,149 @@ export class DedupeStore {
 
   /** True where some of the state is not in memory: wanted ids have to be read. */
   get partlyInState(): boolean {
-    for (const { complete } of this.#segments.values()) if (!complete) return true
-    return false
+    return this.#segments.some(({ complete }) => !complete)
   }
 
   /** Asks for an id before the batch is processed; `prefetch` then reads all that are missing at once. */
-  want(id: string, ingestionMs: number): void {
-    const last = this.#segmentStart(ingestionMs + this.#horizonMs)
-    for (
-      let start = this.#segmentStart(ingestionMs - this.#horizonMs);
-      start <= last;
-      start += this.#segmentMs
-    ) {
-      const segment = this.#segments.get(start)
-      if (segment === undefined) continue
-      if (segment.complete || segment.ids.has(id)) this.#budget.hits++
-      else this.#wanted.push({ segment, id })
+  want(bytes: Buffer, start: number, end: number, ingestionMs: number): void {
+    const hash = this.#wanted.hashOf(bytes, start, end)
+    for (const segment of this.#segments) {
+      if (!this.#isInReach(segment, ingestionMs)) continue
+      if (segment.complete || segment.timeOf(hash, bytes, start, end) !== undefined) {
+        this.#budget.hits++
+        continue
+      }
+      const { buffer, position } = this.#keyIn(segment, bytes, start, end)
+      const keyHash = this.#wanted.hashOf(buffer, 0, position)
+      if (this.#wanted.find(keyHash, buffer, 0, position) >= 0) continue
+      this.#wanted.insert(keyHash, buffer, 0, position)
+      this.#budget.misses++
     }
   }
 
   /** null: nothing to read. */
   prefetch(state: TaskState): Promise<void> | null {
-    this.#fetched.clear()
     const wanted = this.#wanted
-    if (wanted.length === 0) return null
-    this.#wanted = []
-    this.#budget.misses += wanted.length
-    const keys = wanted.map(({ segment, id }) => segmentKey(this.id, segment.startMs, id))
+    this.#wanted = this.#fetched
+    this.#wanted.clear()
+    this.#fetched = wanted
+    if (wanted.count === 0) return null
+    this.#fetchedMs = new Float64Array(wanted.count).fill(NaN)
+    const keys: Buffer[] = []
+    for (let slot = 0; slot < wanted.count; slot++) {
+      keys.push(wanted.keys.subarray(wanted.startOf(slot), wanted.endOf(slot)))
+    }
     return state.readMany(keys).then((values) => {
       for (let i = 0; i < values.length; i++) {
         const value = values[i]
-        if (value) this.#fetched.set(fetchedKey(wanted[i]!.segment, wanted[i]!.id), value.readDoubleLE(0))
+        if (value) this.#fetchedMs[i] = value.readDoubleLE(0)
       }
     })
   }
 
   /** True, and the id is kept, when no copy was taken in within the horizon of this one. */
-  admit(id: string, ingestionMs: number): boolean {
-    const last = this.#segmentStart(ingestionMs + this.#horizonMs)
-    for (
-      let start = this.#segmentStart(ingestionMs - this.#horizonMs);
-      start <= last;
-      start += this.#segmentMs
-    ) {
-      const segment = this.#segments.get(start)
-      if (segment === undefined) continue
-      const kept =
-        segment.ids.get(id) ?? (segment.complete ? undefined : this.#fetched.get(fetchedKey(segment, id)))
-      if (kept !== undefined && Math.abs(kept - ingestionMs) <= this.#horizonMs) return false
+  admit(bytes: Buffer, start: number, end: number, ingestionMs: number): boolean {
+    const hash = this.#wanted.hashOf(bytes, start, end)
+    for (const segment of this.#segments) {
+      if (!this.#isInReach(segment, ingestionMs)) continue
+      const kept = segment.timeOf(hash, bytes, start, end) ?? this.#fetchedOf(segment, bytes, start, end)
+      if (Math.abs(kept - ingestionMs) <= this.#horizonMs) return false
     }
+    // Not there: two ids of a segment, which is narrower than the horizon, are always within it.
     const segment = this.#segment(this.#segmentStart(ingestionMs))
-    if (!segment.ids.has(id)) this.#budget.usedBytes += ENTRY_BYTES + id.length
-    segment.ids.set(id, ingestionMs)
-    segment.unapplied++
-    this.#dirty.add(segment, id, ingestionMs)
+    const before = segment.byteLength
+    segment.add(hash, bytes, start, end, ingestionMs)
+    this.#note(segment.byteLength - before)
     return true
   }
 
   /** Commit step 1: writes what is new as changelog records; what follows goes into the next buffer. */
   freeze(changelog: BatchBuilder, touched: SegmentTouched): void {
-    const { writer } = changelog
-    const { segments, ids, timesMs } = this.#dirty
-    for (let i = 0; i < ids.length; i++) {
-      const segment = segments[i]!
-      if (segment !== segments[i - 1]) touched(segment.startMs, changelog.count)
-      changelog.beginKey()
-      writeSegmentKey(writer, this.id, segment.startMs, ids[i]!)
-      changelog.beginValue()
-      writer.ensure(VALUE_BYTES)
-      writer.position = writer.buffer.writeDoubleLE(timesMs[i]!, writer.position)
-      changelog.end()
+    for (const segment of this.#segments) {
+      const row = changelog.count
+      if (segment.writeNew(changelog) > 0) touched(segment.startMs, row)
     }
-    const applied = this.#closing
-    this.#closing = this.#dirty
-    this.#dirty = applied
+    this.#count()
   }
 
   /** Commit step 6. */
   release(): void {
-    for (const segment of this.#closing.segments) segment.unapplied--
-    this.#closing.clear()
+    for (const segment of this.#segments) segment.release()
   }
 
   /** Drops the segments that no record ingested from `leastIngestionMs` on can match. */
   expire(leastIngestionMs: number): { prefixes: Buffer[]; segments: number[] } {
-    const dropped = { prefixes: [] as Buffer[], segments: [] as number[] }
-    for (const [startMs, segment] of this.#segments) {
-      if (startMs + this.#segmentMs + this.#horizonMs >= leastIngestionMs || segment.unapplied > 0) continue
-      this.#segments.delete(startMs)
-      for (const id of segment.ids.keys()) this.#budget.usedBytes -= ENTRY_BYTES + id.length
-      dropped.prefixes.push(segmentPrefix(this.id, startMs))
-      dropped.segments.push(startMs)
-    }
-    return dropped
+    const isOver = ({ startMs, isApplied }: SeenIds): boolean =>
+      isApplied && startMs + this.#segmentMs + this.#horizonMs < leastIngestionMs
+    const over = this.#segments.filter(isOver)
+    if (over.length > 0) this.#segments = this.#segments.filter((segment) => !over.includes(segment))
+    this.#count()
+    return { prefixes: over.map(({ prefix }) => prefix), segments: over.map(({ startMs }) => startMs) }
   }
 
   /** Lets applied ids go, oldest first, until the budget is kept. Only between batches. */
   evict(): void {
-    for (const segment of this.#segments.values()) {
-      let spare = segment.ids.size - segment.unapplied
-      for (const id of segment.ids.keys()) {
-        if (this.#budget.excessBytes <= 0) return
-        if (spare-- <= 0) break
-        segment.ids.delete(id)
-        segment.complete = false
-        this.#budget.usedBytes -= ENTRY_BYTES + id.length
-      }
+    this.#count()
+    const { excessBytes, maxBytes } = this.#budget
+    if (excessBytes <= 0) return
+    let toFree = excessBytes + maxBytes * SPARE_SHARE
+    for (const segment of [...this.#segments].sort((a, b) => a.startMs - b.startMs)) {
+      if (toFree <= 0) break
+      const { appliedCount, byteLength } = segment
+      if (appliedCount === 0) continue
+      const share = Math.ceil((toFree / byteLength) * segment.ids.count)
+      segment.forget(Math.min(appliedCount, share))
+      toFree -= byteLength - segment.byteLength
     }
+    this.#count()
   }
 
   /** The task goes: its share of the budget is free. */
   dispose(): void {
-    for (const { ids } of this.#segments.values()) {
-      for (const id of ids.keys()) this.#budget.usedBytes -= ENTRY_BYTES + id.length
-    }
-    this.#segments.clear()
+    this.#segments = []
+    this.#count()
+  }
+
+  #isInReach({ startMs }: SeenIds, ingestionMs: number): boolean {
+    return (
+      startMs <= ingestionMs + this.#horizonMs && startMs + this.#segmentMs > ingestionMs - this.#horizonMs
+    )
+  }
+
+  /** When the state has an id as kept; NaN where it does not, or was not asked. */
+  #fetchedOf(segment: SeenIds, bytes: Buffer, start: number, end: number): number {
+    if (segment.complete) return NaN
+    const { buffer, position } = this.#keyIn(segment, bytes, start, end)
+    const slot = this.#fetched.find(this.#fetched.hashOf(buffer, 0, position), buffer, 0, position)
+    return slot < 0 ? NaN : this.#fetchedMs[slot]!
+  }
+
+  #keyIn({ prefix }: SeenIds, bytes: Buffer, start: number, end: number): ByteWriter {
+    this.#key.position = 0
+    writeKey(this.#key, prefix, bytes, start, end)
+    return this.#key
   }
 
   #segmentStart(timeMs: number): number {
     return Math.floor(timeMs / this.#segmentMs) * this.#segmentMs
   }
 
-  #segment(startMs: number): Segment {
-    let segment = this.#segments.get(startMs)
+  #segment(startMs: number): SeenIds {
+    let segment = this.#segments.find((candidate) => candidate.startMs === startMs)
     if (segment === undefined) {
-      segment = { startMs, ids: new Map(), unapplied: 0, complete: true }
-      this.#segments.set(startMs, segment)
+      segment = new SeenIds(startMs, segmentPrefix(this.id, startMs))
+      this.#segments.push(segment)
+      this.#note(segment.byteLength)
     }
     return segment
   }
-}
 
-function fetchedKey(segment: { startMs: number }, id: string): string {
-  return `${segment.startMs} ${id}`
+  #count(): void {
+    this.#note(this.#segments.reduce((total, { byteLength }) => total + byteLength, 0) - this.#countedBytes)
+  }
+
+  #note(moreBytes: number): void {
+    this.#budget.usedBytes += moreBytes
+    this.#countedBytes += moreBytes
+  }
 }

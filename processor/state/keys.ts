@@ -21,27 +21,16 @@ function readTime(buffer: Buffer, position: number): number {
   return buffer.readUInt32BE(position) * 2 ** 32 + buffer.readUInt32BE(position + 4) - BIAS
 }
 
-export function writeSegmentKey(writer: ByteWriter, store: number, segmentMs: number, key: string): void {
-  writer.ensure(SEGMENT_KEY_BYTES)
-  writer.position = writer.buffer.writeUInt16BE(store, writer.position)
-  writeTime(writer.buffer, writer.position, segmentMs)
-  writer.position += 8
-  writer.utf8(key)
-}
-
-export function writeWindowKey(
+/** Writes a key from its prefix ({@link segmentPrefix}, {@link windowPrefix}) and the bytes of the rest. */
+export function writeKey(
   writer: ByteWriter,
-  store: number,
-  segmentMs: number,
-  windowStartMs: number,
-  key: string,
+  prefix: Uint8Array,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
 ): void {
-  writer.ensure(WINDOW_KEY_BYTES)
-  writer.position = writer.buffer.writeUInt16BE(store, writer.position)
-  writeTime(writer.buffer, writer.position, segmentMs)
-  writeTime(writer.buffer, writer.position + 8, windowStartMs)
-  writer.position += 16
-  writer.utf8(key)
+  writer.range(prefix, 0, prefix.length)
+  writer.range(bytes, start, end)
 }
 
 export function segmentPrefix(store: number, segmentMs: number): Buffer {
@@ -65,6 +54,11 @@ export function segmentKey(store: number, segmentMs: number, key: string): Buffe
 
 export function windowKey(store: number, segmentMs: number, windowStartMs: number, key: string): Buffer {
   return Buffer.concat([windowPrefix(store, segmentMs, windowStartMs), Buffer.from(key, 'utf8')])
+}
+
+/** Of a key that begins with a window's prefix. */
+export function windowStartOfKey(key: Buffer): number {
+  return readTime(key, SEGMENT_KEY_BYTES)
 }
 
 export function storeOf(key: Buffer): number {

@@ -1,25 +1,15 @@
 import type { BatchBuilder } from '../../log/batch.ts'
-import type { Accumulators, RowAggregate } from '../windows/row-aggregate.ts'
+import { ByteWriter } from '../../log/batch.ts'
+import type { RowAggregate } from '../windows/row-aggregate.ts'
 import type { CacheBudget } from './cache-budget.ts'
 import type { SegmentTouched } from './dedupe-store.ts'
-import { segmentPrefix, windowKey, windowPrefix, writeWindowKey, WINDOW_KEY_BYTES } from './keys.ts'
+import { KeyTable } from './key-table.ts'
+import { segmentPrefix, windowPrefix, windowStartOfKey, writeKey, WINDOW_KEY_BYTES } from './keys.ts'
 import type { TaskState } from './port.ts'
+import { AGES, WindowEntries } from './window-entries.ts'
 
-interface Entry {
-  accumulators: Accumulators
-  /** The commit that wrote, or will write, the entry's last change. */
-  epoch: number
-}
-
-interface Window {
-  readonly startMs: number
-  readonly entries: Map<string, Entry>
-  /** Everything in the state is in `entries` too. */
-  complete: boolean
-}
-
-/** Bytes of an entry with a few accumulators, as measured on V8. */
-const ENTRY_BYTES = 300
+/** What is let go at once beyond the excess, as a share of the budget: making a window anew costs. */
+const SPARE_SHARE = 1 / 8
 
 /** Accumulators by window and key, in segments of event time. */
 export class WindowStore {
@@ -28,17 +18,21 @@ export class WindowStore {
   readonly #segmentMs: number
   readonly #aggregate: RowAggregate
   readonly #budget: CacheBudget
-  readonly #windows = new Map<number, Window>()
+  readonly #windows = new Map<number, WindowEntries>()
+  /** Most records are of the window of the one before. */
+  #last: WindowEntries | null = null
   /** Segments with entries in the state. */
   readonly #segments = new Set<number>()
   /** Segments whose windows the state may hold without our having seen them: found when the task was opened. */
   readonly #unseen = new Set<number>()
-  #evicted = false
   readonly #resident: boolean
   #epoch = 1
   #appliedEpoch = 0
-  #dirty: { window: Window; key: string; entry: Entry }[] = []
-  #wanted: { window: Window; key: string }[] = []
+  /** Keys to read, as the state has them. */
+  #wanted = new KeyTable()
+  /** Those that are being read. */
+  #reading = new KeyTable()
+  readonly #key = new ByteWriter(64)
 
   constructor(
     id: number,
@@ -72,66 +66,84 @@ export class WindowStore {
 
   /** True where some of the state is not in memory: wanted keys have to be read. */
   get partlyInState(): boolean {
-    return this.#unseen.size > 0 || this.#evicted
+    if (this.#unseen.size > 0) return true
+    for (const { complete } of this.#windows.values()) if (!complete) return true
+    return false
   }
 
-  want(windowStartMs: number, key: string): void {
-    const window = this.#window(windowStartMs)
-    if (window.complete || window.entries.has(key)) this.#budget.hits++
-    else this.#wanted.push({ window, key })
+  /** Asks for a key before the batch is processed; `prefetch` then reads all that are missing at once. */
+  want(windowStartMs: number, bytes: Buffer, start: number, end: number): void {
+    const window = this.window(windowStartMs)
+    if (window.complete || window.has(bytes, start, end)) {
+      this.#budget.hits++
+      return
+    }
+    const key = this.#key
+    key.position = 0
+    writeKey(key, window.prefix, bytes, start, end)
+    const hash = this.#wanted.hashOf(key.buffer, 0, key.position)
+    if (this.#wanted.find(hash, key.buffer, 0, key.position) >= 0) return
+    this.#wanted.insert(hash, key.buffer, 0, key.position)
+    this.#budget.misses++
   }
 
   /** null: nothing to read. */
   prefetch(state: TaskState): Promise<void> | null {
+    if (this.#wanted.count === 0) return null
     const wanted = this.#wanted
-    if (wanted.length === 0) return null
-    this.#wanted = []
-    this.#budget.misses += wanted.length
-    const keys = wanted.map(({ window, key }) =>
-      windowKey(this.id, this.#segmentOf(window.startMs), window.startMs, key),
-    )
+    this.#wanted = this.#reading
+    this.#wanted.clear()
+    this.#reading = wanted
+    const keys: Buffer[] = []
+    for (let slot = 0; slot < wanted.count; slot++) {
+      keys.push(wanted.keys.subarray(wanted.startOf(slot), wanted.endOf(slot)))
+    }
     return state.readMany(keys).then((values) => {
       for (let i = 0; i < values.length; i++) {
-        const { window, key } = wanted[i]!
+        const key = keys[i]!
         const value = values[i]
-        // A key that is wanted twice in a batch is kept, and counted, once.
-        if (value && !window.entries.has(key)) this.#keep(window, key, value)
+        if (value) this.window(windowStartOfKey(key)).take(key, WINDOW_KEY_BYTES, key.length, value)
       }
     })
   }
 
-  /** The accumulators of a key, marked as changed; made where there are none. Needs `want` and `prefetch` before. */
-  change(windowStartMs: number, key: string): Accumulators {
-    const window = this.#window(windowStartMs)
-    let entry = window.entries.get(key)
-    if (entry === undefined) {
-      entry = { accumulators: this.#aggregate.create(), epoch: 0 }
-      window.entries.set(key, entry)
-      this.#budget.usedBytes += ENTRY_BYTES + key.length
-    }
-    if (entry.epoch !== this.#epoch) {
-      entry.epoch = this.#epoch
-      this.#dirty.push({ window, key, entry })
-    }
-    return entry.accumulators
+  /** The number of the commit that will write what changes now. */
+  get epoch(): number {
+    return this.#epoch
   }
 
-  /** Puts another row of accumulators in a key's place (a partial replaces its task's previous one). */
-  replace(windowStartMs: number, key: string, accumulators: Accumulators): void {
-    this.change(windowStartMs, key)
-    this.#window(windowStartMs).entries.get(key)!.accumulators = accumulators
+  /** A window, made where there is none. Changes need `want` and `prefetch` before. */
+  window(startMs: number): WindowEntries {
+    if (this.#last !== null && this.#last.startMs === startMs) return this.#last
+    let window = this.#windows.get(startMs)
+    if (window === undefined) {
+      const segment = this.#segmentOf(startMs)
+      window = new WindowEntries(startMs, {
+        prefix: windowPrefix(this.id, segment, startMs),
+        complete: !this.#unseen.has(segment),
+        aggregate: this.#aggregate,
+        budget: this.#budget,
+      })
+      this.#windows.set(startMs, window)
+    }
+    this.#last = window
+    return window
   }
 
-  /** What has changed since the last `freeze`, in no order. */
-  forEachChange(visit: (windowStartMs: number, key: string, accumulators: Accumulators) => void): void {
-    for (const { window, key, entry } of this.#dirty) visit(window.startMs, key, entry.accumulators)
+  /** The windows with what has changed since the last `freeze`, in no order. */
+  *changedWindows(): Iterable<WindowEntries> {
+    for (const window of this.#windows.values()) {
+      if (window.changedCount === 0) continue
+      window.orderChanges(this.#epoch)
+      yield window
+    }
   }
 
   /** The starts, in order, of the windows in [fromMs, untilMs) that may hold something. */
   startsBetween(fromMs: number, untilMs: number): number[] {
     const starts = new Set<number>()
-    for (const [start, { entries, complete }] of this.#windows) {
-      if (start >= fromMs && start < untilMs && (entries.size > 0 || !complete)) starts.add(start)
+    for (const [start, { keys, complete }] of this.#windows) {
+      if (start >= fromMs && start < untilMs && (keys.count > 0 || !complete)) starts.add(start)
     }
     for (const segment of this.#unseen) {
       for (let start = segment; start < Math.min(untilMs, segment + this.#segmentMs); start += this.#sizeMs) {
@@ -141,19 +153,10 @@ export class WindowStore {
     return [...starts].sort((a, b) => a - b)
   }
 
-  /** True where all of a window is in memory, so that `entriesOf` is whole. */
-  isLoaded(windowStartMs: number): boolean {
-    return this.#window(windowStartMs).complete
-  }
-
-  async load(windowStartMs: number, state: TaskState): Promise<void> {
-    const window = this.#window(windowStartMs)
-    const prefix = windowPrefix(this.id, this.#segmentOf(windowStartMs), windowStartMs)
-    for await (const chunk of state.scan(prefix)) {
-      for (const { key, value } of chunk) {
-        const text = key.toString('utf8', WINDOW_KEY_BYTES)
-        if (!window.entries.has(text)) this.#keep(window, text, value)
-      }
+  /** Brings all of a window into memory. */
+  async load(window: WindowEntries, state: TaskState): Promise<void> {
+    for await (const chunk of state.scan(window.prefix)) {
+      for (const { key, value } of chunk) window.take(key, WINDOW_KEY_BYTES, key.length, value)
     }
     window.complete = true
   }
@@ -162,15 +165,10 @@ export class WindowStore {
   async loadResident(state: TaskState): Promise<void> {
     if (!this.#resident) return
     for (const start of this.startsBetween(-Infinity, Infinity)) {
-      if (!this.isLoaded(start)) await this.load(start, state)
+      const window = this.window(start)
+      if (!window.complete) await this.load(window, state)
     }
     this.#unseen.clear()
-  }
-
-  /** A loaded window's keys, in order, with their accumulators. */
-  entriesOf(windowStartMs: number): [string, Accumulators][] {
-    const { entries } = this.#window(windowStartMs)
-    return [...entries.keys()].sort().map((key) => [key, entries.get(key)!.accumulators])
   }
 
   /**
@@ -181,10 +179,9 @@ export class WindowStore {
     for (const [start, window] of this.#windows) {
       if (start >= untilMs) continue
       this.#windows.delete(start)
-      for (const key of window.entries.keys()) this.#budget.usedBytes -= ENTRY_BYTES + key.length
-      window.entries.clear()
+      window.dispose()
     }
-    this.#dirty = this.#dirty.filter(({ window }) => window.startMs >= untilMs)
+    this.#last = null
     const closed = [...this.#segments].filter((segment) => segment + this.#segmentMs <= untilMs)
     for (const segment of closed) {
       this.#segments.delete(segment)
@@ -195,17 +192,12 @@ export class WindowStore {
 
   /** Commit step 1: writes every changed entry whole; what follows goes into the next buffer. */
   freeze(changelog: BatchBuilder, touched: SegmentTouched): void {
-    for (const { window, key, entry } of this.#dirty) {
+    for (const window of this.changedWindows()) {
       const segment = this.#segmentOf(window.startMs)
       this.#segments.add(segment)
       touched(segment, changelog.count)
-      changelog.beginKey()
-      writeWindowKey(changelog.writer, this.id, segment, window.startMs, key)
-      changelog.beginValue()
-      this.#aggregate.write(changelog.writer, entry.accumulators)
-      changelog.end()
+      window.writeChanges(changelog)
     }
-    this.#dirty = []
     this.#epoch++
   }
 
@@ -214,45 +206,30 @@ export class WindowStore {
     this.#appliedEpoch = this.#epoch - 1
   }
 
-  /** Lets applied entries go until the budget is kept. Only between batches. */
+  /** Lets applied entries go, the longest unchanged first, until the budget is kept. Only between batches. */
   evict(): void {
     if (this.#resident) return
-    for (const window of this.#windows.values()) {
-      for (const [key, entry] of window.entries) {
-        if (this.#budget.excessBytes <= 0) return
-        if (entry.epoch > this.#appliedEpoch) continue
-        window.entries.delete(key)
-        window.complete = false
-        this.#evicted = true
-        this.#budget.usedBytes -= ENTRY_BYTES + key.length
-      }
-    }
+    const { excessBytes, maxBytes } = this.#budget
+    if (excessBytes <= 0) return
+    const windows = [...this.#windows.values()]
+    const entries = windows.reduce((total, { keys }) => total + keys.count, 0)
+    if (entries === 0) return
+    const ages = new Int32Array(AGES)
+    for (const window of windows) window.countAges(ages, this.#appliedEpoch)
+    const bytes = windows.reduce((total, { byteLength }) => total + byteLength, 0)
+    let toForget = Math.ceil(((excessBytes + maxBytes * SPARE_SHARE) / bytes) * entries)
+    let age = AGES - 1
+    for (; age > 0 && toForget > ages[age]!; age--) toForget -= ages[age]!
+    for (const window of windows) toForget -= window.forget(age, toForget, this.#appliedEpoch)
   }
 
   dispose(): void {
-    for (const { entries } of this.#windows.values()) {
-      for (const key of entries.keys()) this.#budget.usedBytes -= ENTRY_BYTES + key.length
-    }
+    for (const window of this.#windows.values()) window.dispose()
     this.#windows.clear()
+    this.#last = null
   }
 
   #segmentOf(windowStartMs: number): number {
     return Math.floor(windowStartMs / this.#segmentMs) * this.#segmentMs
-  }
-
-  #window(startMs: number): Window {
-    let window = this.#windows.get(startMs)
-    if (window === undefined) {
-      const complete = !this.#unseen.has(this.#segmentOf(startMs))
-      window = { startMs, entries: new Map(), complete }
-      this.#windows.set(startMs, window)
-    }
-    return window
-  }
-
-  #keep(window: Window, key: string, value: Buffer): void {
-    const accumulators = this.#aggregate.read({ buffer: value, position: 0 })
-    window.entries.set(key, { accumulators, epoch: 0 })
-    this.#budget.usedBytes += ENTRY_BYTES + key.length
   }
 }

@@ -55,7 +55,8 @@ export function checkCompatible(written: TopologyDescription, current: TopologyD
     'INCOMPATIBLE_TOPOLOGY',
     `The state of '${current.application}' was written by another topology:\n` +
       differences.map((difference) => `  - ${difference}`).join('\n') +
-      '\nUndo the change, or start in another directory (--data-dir), where the input is processed anew.',
+      '\nUndo the change, or start in another directory (--data-dir; on Kafka under another name), where the input ' +
+      'is processed anew.',
   )
 }
 

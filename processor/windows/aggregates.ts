@@ -1,5 +1,6 @@
 import { double, long, optional, type Field } from '../../schemas/schema.ts'
-import { ExactSum } from './exact-sum.ts'
+import type { Cells } from './cells.ts'
+import { addToSum, mergeSum, sumOf, SUM_CELLS } from './exact-sum.ts'
 
 /** Where accumulators are written: a growing buffer (log's ByteWriter). */
 export interface AccumulatorWriter {
@@ -16,23 +17,27 @@ export interface AccumulatorReader {
 /**
  * One column of an aggregate: how a value is folded into an accumulator, how two accumulators of
  * disjoint records merge, how one is stored, and what it gives. Results do not depend on order.
+ * An accumulator is some cells, from `at` on; all zero, it has taken in nothing.
  */
-export interface Aggregate<in T, out Result, Accumulator = unknown> {
+export interface Aggregate<in T, out Result> {
   /** Names the function and its storage; part of the topology that state is compared with. */
   readonly kind: string
   readonly field: Field<Result>
-  create(): Accumulator
+  /** Cells of an accumulator. */
+  readonly cells: number
   /**
-   * What of a value is folded in. Apart from `add`, so that a row is refused before any of its
-   * columns has moved.
+   * What of a value is folded in, NaN where it is null. Apart from `add`, so that a row is refused before any of
+   * its columns has moved.
    * @throws AggregateError when it cannot be folded in (NaN, infinite)
    */
-  extract(value: T): number | null
-  add(accumulator: Accumulator, extracted: number | null): void
-  merge(accumulator: Accumulator, other: Accumulator): void
-  write(writer: AccumulatorWriter, accumulator: Accumulator): void
-  read(reader: AccumulatorReader): Accumulator
-  result(accumulator: Accumulator): Result
+  extract(value: T): number
+  add(cells: Cells, at: number, extracted: number): void
+  /** Adds the accumulator at `from` of other cells. */
+  merge(cells: Cells, at: number, others: Cells, from: number): void
+  write(writer: AccumulatorWriter, cells: Cells, at: number): void
+  /** Into cells that are clear. */
+  read(reader: AccumulatorReader, cells: Cells, at: number): void
+  result(cells: Cells, at: number): Result
 }
 
 /** A function given to an aggregate returned what cannot be aggregated. The record goes to dead letters. */
@@ -49,118 +54,118 @@ type NumberOf<T> = (value: T) => number | null
 
 const LARGEST = 2 ** 960
 
-function numberOrNull(kind: string, value: number | null | undefined): number | null {
-  if (value === null || value === undefined) return null
+/** NaN: nothing. */
+function numberOf(kind: string, value: number | null | undefined): number {
+  if (value === null || value === undefined) return NaN
   if (!(Math.abs(value) < LARGEST)) throw new AggregateError(kind, value)
   return value
 }
 
-interface Count {
-  records: number
-}
-
 /** How many records. */
-export function count(): Aggregate<unknown, number, Count> {
+export function count(): Aggregate<unknown, number> {
   return {
     kind: 'count',
     field: long(),
-    create: () => ({ records: 0 }),
-    extract: () => null,
-    add: (accumulator) => {
-      accumulator.records++
+    cells: 1,
+    extract: () => NaN,
+    add: ({ numbers }, at) => {
+      numbers[at]!++
     },
-    merge: (accumulator, other) => {
-      accumulator.records += other.records
+    merge: ({ numbers }, at, others, from) => {
+      numbers[at]! += others.numbers[from]!
     },
-    write: (writer, accumulator) => writeDouble(writer, accumulator.records),
-    read: (reader) => ({ records: readDouble(reader) }),
-    result: (accumulator) => accumulator.records,
+    write: (writer, { numbers }, at) => writeDouble(writer, numbers[at]!),
+    read: (reader, { numbers }, at) => {
+      numbers[at] = readDouble(reader)
+    },
+    result: ({ numbers }, at) => numbers[at]!,
   }
 }
 
 /** The exact sum, nulls left out; 0 where there is nothing to add. */
-export function sum<T>(of: NumberOf<T>): Aggregate<T, number, ExactSum> {
+export function sum<T>(of: NumberOf<T>): Aggregate<T, number> {
   return {
     kind: 'sum',
     field: double(),
-    create: () => new ExactSum(),
-    extract: (value) => numberOrNull('sum', of(value)),
-    add: (accumulator, number) => {
-      if (number !== null) accumulator.add(number)
+    cells: SUM_CELLS,
+    extract: (value) => numberOf('sum', of(value)),
+    add: (cells, at, number) => {
+      if (!Number.isNaN(number)) addToSum(cells, at, number)
     },
-    merge: (accumulator, other) => accumulator.merge(other),
+    merge: mergeSum,
     write: writeSum,
     read: readSum,
-    result: (accumulator) => accumulator.value(),
+    result: sumOf,
   }
 }
 
-interface Average {
-  records: number
-  total: ExactSum
-}
-
 /** The exact sum over the number of non-null values; null where there is none. */
-export function avg<T>(of: NumberOf<T>): Aggregate<T, number | null, Average> {
+export function avg<T>(of: NumberOf<T>): Aggregate<T, number | null> {
   return {
     kind: 'avg',
     field: optional(double()),
-    create: () => ({ records: 0, total: new ExactSum() }),
-    extract: (value) => numberOrNull('avg', of(value)),
-    add: (accumulator, number) => {
-      if (number === null) return
-      accumulator.records++
-      accumulator.total.add(number)
+    cells: 1 + SUM_CELLS,
+    extract: (value) => numberOf('avg', of(value)),
+    add: (cells, at, number) => {
+      if (Number.isNaN(number)) return
+      cells.numbers[at]!++
+      addToSum(cells, at + 1, number)
     },
-    merge: (accumulator, other) => {
-      accumulator.records += other.records
-      accumulator.total.merge(other.total)
+    merge: (cells, at, others, from) => {
+      cells.numbers[at]! += others.numbers[from]!
+      mergeSum(cells, at + 1, others, from + 1)
     },
-    write: (writer, accumulator) => {
-      writeDouble(writer, accumulator.records)
-      writeSum(writer, accumulator.total)
+    write: (writer, cells, at) => {
+      writeDouble(writer, cells.numbers[at]!)
+      writeSum(writer, cells, at + 1)
     },
-    read: (reader) => ({ records: readDouble(reader), total: readSum(reader) }),
-    result: ({ records, total }) => (records === 0 ? null : total.value() / records),
+    read: (reader, cells, at) => {
+      cells.numbers[at] = readDouble(reader)
+      readSum(reader, cells, at + 1)
+    },
+    result: (cells, at) => {
+      const records = cells.numbers[at]!
+      return records === 0 ? null : sumOf(cells, at + 1) / records
+    },
   }
 }
 
 /** The least non-null value; null where there is none. */
-export function min<T>(of: NumberOf<T>): Aggregate<T, number | null, Extreme> {
+export function min<T>(of: NumberOf<T>): Aggregate<T, number | null> {
   return extreme('min', of, (candidate, current) => candidate < current)
 }
 
 /** The greatest non-null value; null where there is none. */
-export function max<T>(of: NumberOf<T>): Aggregate<T, number | null, Extreme> {
+export function max<T>(of: NumberOf<T>): Aggregate<T, number | null> {
   return extreme('max', of, (candidate, current) => candidate > current)
 }
 
-interface Extreme {
-  value: number | null
-}
-
+/** Two cells: whether there is one, and which. */
 function extreme<T>(
   kind: 'min' | 'max',
   of: NumberOf<T>,
   replaces: (candidate: number, current: number) => boolean,
-): Aggregate<T, number | null, Extreme> {
-  const offer = (accumulator: Extreme, candidate: number | null): void => {
-    if (candidate === null) return
-    if (accumulator.value === null || replaces(candidate, accumulator.value)) accumulator.value = candidate
+): Aggregate<T, number | null> {
+  const offer = ({ numbers }: Cells, at: number, candidate: number): void => {
+    if (Number.isNaN(candidate)) return
+    if (numbers[at] === 1 && !replaces(candidate, numbers[at + 1]!)) return
+    numbers[at] = 1
+    numbers[at + 1] = candidate
   }
+  const valueOf = ({ numbers }: Cells, at: number): number => (numbers[at] === 1 ? numbers[at + 1]! : NaN)
   return {
     kind,
     field: optional(double()),
-    create: () => ({ value: null }),
-    extract: (value) => numberOrNull(kind, of(value)),
+    cells: 2,
+    extract: (value) => numberOf(kind, of(value)),
     add: offer,
-    merge: (accumulator, other) => offer(accumulator, other.value),
-    write: (writer, { value }) => writeDouble(writer, value ?? NaN),
-    read: (reader) => {
-      const value = readDouble(reader)
-      return { value: Number.isNaN(value) ? null : value }
+    merge: (cells, at, others, from) => offer(cells, at, valueOf(others, from)),
+    write: (writer, cells, at) => writeDouble(writer, valueOf(cells, at)),
+    read: (reader, cells, at) => offer(cells, at, readDouble(reader)),
+    result: (cells, at) => {
+      const value = valueOf(cells, at)
+      return Number.isNaN(value) ? null : value
     },
-    result: ({ value }) => value,
   }
 }
 
@@ -175,15 +180,27 @@ function readDouble(reader: AccumulatorReader): number {
   return value
 }
 
-function writeSum(writer: AccumulatorWriter, { terms }: ExactSum): void {
-  writer.ensure(1 + terms.length * 8)
-  writer.buffer[writer.position++] = terms.length
-  for (const term of terms) writeDouble(writer, term)
+/** How many terms, then the terms, smallest first. */
+function writeSum(writer: AccumulatorWriter, cells: Cells, at: number): void {
+  const high = cells.numbers[at]!
+  const low = cells.numbers[at + 1]!
+  if (Number.isNaN(high)) {
+    const { terms } = cells.outgrown.get(at)!
+    writeLength(writer, terms.length)
+    for (const term of terms) writeDouble(writer, term)
+    return
+  }
+  writeLength(writer, (low === 0 ? 0 : 1) + (high === 0 ? 0 : 1))
+  if (low !== 0) writeDouble(writer, low)
+  if (high !== 0) writeDouble(writer, high)
 }
 
-function readSum(reader: AccumulatorReader): ExactSum {
-  const sum = new ExactSum()
+function writeLength(writer: AccumulatorWriter, length: number): void {
+  writer.ensure(1)
+  writer.buffer[writer.position++] = length
+}
+
+function readSum(reader: AccumulatorReader, cells: Cells, at: number): void {
   const length = reader.buffer[reader.position++]!
-  for (let i = 0; i < length; i++) sum.terms.push(readDouble(reader))
-  return sum
+  for (let i = 0; i < length; i++) addToSum(cells, at, readDouble(reader))
 }

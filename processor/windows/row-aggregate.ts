@@ -1,21 +1,32 @@
 import type { Aggregate, AccumulatorReader, AccumulatorWriter } from './aggregates.ts'
+import { Cells } from './cells.ts'
 
-/** What a window holds for one key: one accumulator a column, in the columns' order. */
-export type Accumulators = unknown[]
-
-/** The columns of one `aggregate(...)`, folded together. */
+/** The columns of one `aggregate(...)`, folded together: their accumulators lie behind one another. */
 export class RowAggregate {
   readonly columns: readonly string[]
+  /** Cells of a row. */
+  readonly width: number
   readonly #aggregates: readonly Aggregate<unknown, unknown>[]
-  readonly #extracted: (number | null)[] = []
+  /** Where each column's accumulator begins in a row. */
+  readonly #offsets: Int32Array
+  readonly #extracted: Float64Array
 
   constructor(columns: Readonly<Record<string, Aggregate<never, unknown>>>) {
     this.columns = Object.keys(columns)
     this.#aggregates = Object.values(columns) as unknown as Aggregate<unknown, unknown>[]
+    this.#offsets = new Int32Array(this.#aggregates.length)
+    let width = 0
+    for (const [i, { cells }] of this.#aggregates.entries()) {
+      this.#offsets[i] = width
+      width += cells
+    }
+    this.width = width
+    this.#extracted = new Float64Array(this.#aggregates.length)
   }
 
-  create(): Accumulators {
-    return this.#aggregates.map((aggregate) => aggregate.create())
+  /** Cells of one row, clear. */
+  newRow(): Cells {
+    return new Cells(this.width)
   }
 
   /**
@@ -26,29 +37,37 @@ export class RowAggregate {
     for (let i = 0; i < this.#aggregates.length; i++) this.#extracted[i] = this.#aggregates[i]!.extract(value)
   }
 
-  /** Folds in what was extracted last. */
-  add(accumulators: Accumulators): void {
-    for (let i = 0; i < accumulators.length; i++) {
-      this.#aggregates[i]!.add(accumulators[i], this.#extracted[i]!)
+  /** Folds what was extracted last into the row at `at`. */
+  add(cells: Cells, at: number): void {
+    for (let i = 0; i < this.#aggregates.length; i++) {
+      this.#aggregates[i]!.add(cells, at + this.#offsets[i]!, this.#extracted[i]!)
     }
   }
 
-  merge(accumulators: Accumulators, other: Accumulators): void {
-    for (let i = 0; i < accumulators.length; i++) this.#aggregates[i]!.merge(accumulators[i], other[i])
+  merge(cells: Cells, at: number, others: Cells, from: number): void {
+    for (let i = 0; i < this.#aggregates.length; i++) {
+      const offset = this.#offsets[i]!
+      this.#aggregates[i]!.merge(cells, at + offset, others, from + offset)
+    }
   }
 
-  write(writer: AccumulatorWriter, accumulators: Accumulators): void {
-    for (let i = 0; i < accumulators.length; i++) this.#aggregates[i]!.write(writer, accumulators[i])
+  write(writer: AccumulatorWriter, cells: Cells, at: number): void {
+    for (let i = 0; i < this.#aggregates.length; i++) {
+      this.#aggregates[i]!.write(writer, cells, at + this.#offsets[i]!)
+    }
   }
 
-  read(reader: AccumulatorReader): Accumulators {
-    return this.#aggregates.map((aggregate) => aggregate.read(reader))
+  /** Into a row that is clear. */
+  read(reader: AccumulatorReader, cells: Cells, at: number): void {
+    for (let i = 0; i < this.#aggregates.length; i++) {
+      this.#aggregates[i]!.read(reader, cells, at + this.#offsets[i]!)
+    }
   }
 
-  /** Puts each column's result into `row`. */
-  results(accumulators: Accumulators, row: Record<string, unknown>): void {
-    for (let i = 0; i < accumulators.length; i++) {
-      row[this.columns[i]!] = this.#aggregates[i]!.result(accumulators[i])
+  /** Puts each column's result into `values`, from index `from` on. */
+  results(cells: Cells, at: number, values: unknown[], from: number): void {
+    for (let i = 0; i < this.#aggregates.length; i++) {
+      values[from + i] = this.#aggregates[i]!.result(cells, at + this.#offsets[i]!)
     }
   }
 }

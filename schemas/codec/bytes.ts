@@ -139,7 +139,7 @@ function skipLongText(buffer: Buffer, position: number, end: number): number {
 }
 
 /** Where the content of a length-prefixed field begins, which `skipText` has found sound. */
-function contentStart(buffer: Buffer, position: number): number {
+export function contentStart(buffer: Buffer, position: number): number {
   while (buffer[position]! >= 0x80) position++
   return position + 1
 }
@@ -148,8 +148,12 @@ function contentStart(buffer: Buffer, position: number): number {
 export function readText(buffer: Buffer, position: number, end: number): string | undefined {
   const next = skipText(buffer, position, end)
   if (next < 0) return undefined
-  const start = contentStart(buffer, position)
-  return shortAscii(buffer, start, next - start) ?? buffer.toString('utf8', start, next)
+  return textBetween(buffer, contentStart(buffer, position), next)
+}
+
+/** The text of some bytes. Bytes that are no UTF-8 read as U+FFFD. */
+export function textBetween(buffer: Buffer, start: number, end: number): string {
+  return shortAscii(buffer, start, end - start) ?? buffer.toString('utf8', start, end)
 }
 
 const SHORT_ASCII = 24

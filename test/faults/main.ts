@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { formatTable } from '../../cli/table.ts'
+import { testScale } from '../../config/test-scale.ts'
 import { runStage, type StageResult } from './stage.ts'
 import { isWrong } from './verify.ts'
 
@@ -31,7 +32,7 @@ function asked(args: readonly string[]): Asked {
   const { values } = parseArgs({
     args: [...args],
     options: {
-      kills: { type: 'string', default: '20' },
+      kills: { type: 'string', default: String(testScale.faultKills) },
       seed: { type: 'string', default: String(Date.now() % 1_000_000) },
       workers: { type: 'string', default: '3' },
       rate: { type: 'string', default: '100' },

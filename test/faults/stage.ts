@@ -14,6 +14,8 @@ import { Written } from './written.ts'
 const APPLICATION = 'orders'
 const THRESHOLDS = { spikeAbove: 90, dropBelow: 5 }
 const PARTITIONS = 4
+/** How soon the others notice that a process is dead. */
+const SESSION_MS = 4_000
 const FEED_MS = 250
 /** Faults come in bursts of so many at most, in this time, and then there is calm for a while. */
 const BURST = { most: 6, ms: 4_000 }
@@ -29,6 +31,7 @@ const SILENCE_MS = 90_000
 const DRAIN_POLL_MS = 4_000
 /** The last bridge may start while brokers are still coming back. */
 const LAST_TRIES = 5
+const LAST_MS = 120_000
 
 const STEPS = [1, 2, 3, 4, 5, 6].flatMap((n) => [`commit.${n}`, `open.${n}`])
 
@@ -117,7 +120,7 @@ class Stage {
     const written = await Written.watch(this.#stack.brokers, topic, PARTITIONS)
     const feeding = setInterval(() => this.#feed((this.#options.linesPerSecond * FEED_MS) / 1_000), FEED_MS)
     try {
-      this.#bridge.start()
+      this.#startBridge()
       for (const worker of this.#workers) this.#startWorker(worker)
       await this.#storm(written)
     } finally {
@@ -155,6 +158,7 @@ class Stage {
         ORDERS_SPIKE_ABOVE: String(THRESHOLDS.spikeAbove),
         ORDERS_DROP_BELOW: String(THRESHOLDS.dropBelow),
         MILLRACE_INSTANCE: name,
+        KAFKA_SESSION_TIMEOUT_MS: String(SESSION_MS),
       },
       directory,
       onEnd: (role, end) => this.#ended(role, end),
@@ -217,7 +221,12 @@ class Stage {
     for (const worker of this.#workers) this.#startWorker(worker)
     for (let tries = 0; tries < LAST_TRIES; tries++) {
       last.start()
+      const tooLong = setTimeout(() => {
+        this.#fail(`${last.name} did not end within ${LAST_MS / 1_000} s`)
+        void last.kill()
+      }, LAST_MS)
       const { code } = await last.ended()
+      clearTimeout(tooLong)
       if (code === 0) break
       await sleep(DRAIN_POLL_MS)
     }
@@ -253,7 +262,12 @@ class Stage {
     }
     if (this.#isOver || role.name === 'bridge-last') return
     if (role !== this.#bridge) setTimeout(() => this.#startWorker(role), this.#random.unit() * 1_000)
-    else if (this.#isStormy) setTimeout(() => role.start(), this.#random.unit() * 1_000)
+    else setTimeout(() => this.#startBridge(), this.#random.unit() * 1_000)
+  }
+
+  /** Not once it drains: with another one beside it the last bridge would only stand by. */
+  #startBridge(): void {
+    if (this.#isStormy && !this.#isOver && !this.#bridge.isRunning) this.#bridge.start()
   }
 
   #startWorker(worker: Role): void {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
-import { assignPartitions, type AssignedMember } from '../../log/assignor.ts'
+import { assignPartitions, assignToCohort, runningCohort, type AssignedMember } from '../../log/assignor.ts'
 import type { TopicPartition } from '../../log/port.ts'
 
 const COUNTS: Record<string, number> = { a: 5, b: 5, c: 8, d: 1, e: 3 }
@@ -82,5 +82,43 @@ describe('assignPartitions', () => {
     const assigned = assignPartitions(members(20), partitionsOf)
     assert.equal(assigned.size, 20)
     assert.equal([...assigned.values()].filter(({ length }) => length === 0).length > 0, true)
+  })
+})
+
+describe('assignToCohort', () => {
+  const had = [{ topic: 'a', partition: 0 }]
+  const member = (cohort: string, previousGeneration = -1, previous: TopicPartition[] = []) => ({
+    cohort,
+    previousGeneration,
+    previous,
+  })
+
+  it('lets go on who has the partitions, however few they are and whatever they are called', () => {
+    const waiting = [member('a', 8), member('a', 8)]
+    assert.equal(runningCohort([...waiting, member('z', 7, had)]), 'z')
+    assert.equal(runningCohort([member('y', 6, had), member('z', 7, had), member('y', 6, had)]), 'z')
+  })
+
+  it('lets the larger begin, or the first by name', () => {
+    assert.equal(runningCohort([member('a'), member('b'), member('b')]), 'b')
+    assert.equal(runningCohort([member('b'), member('a')]), 'a')
+    assert.equal(runningCohort([member('b', 3), member('a', 4)]), 'a')
+  })
+
+  it('gives all to one cohort, and tells the others whom they wait for', () => {
+    fc.assert(
+      fc.property(fc.array(fc.constantFrom('v1', 'v2', 'v3'), { minLength: 1, maxLength: 8 }), (cohorts) => {
+        const joining = cohorts.map((cohort, i) => ({ ...member(cohort), memberId: `m${i}`, topics: LISTS }))
+        const shares = assignToCohort(joining, partitionsOf)
+        const running = runningCohort(joining)
+        const total = [...shares.values()].reduce((sum, { partitions }) => sum + partitions.length, 0)
+        assert.equal(total, Object.values(COUNTS).reduce((sum, count) => sum + count, 0))
+        for (const { memberId, cohort } of joining) {
+          const { partitions, waitsFor } = shares.get(memberId)!
+          assert.equal(waitsFor, cohort === running ? null : running)
+          assert(cohort === running || partitions.length === 0)
+        }
+      }),
+    )
   })
 })

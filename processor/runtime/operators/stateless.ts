@@ -1,4 +1,5 @@
 import type { ByteWriter } from '../../../log/batch.ts'
+import { generateJson } from '../../../schemas/codec/json.ts'
 import type { Row, Schema } from '../../../schemas/schema.ts'
 import { writeHeader } from '../../../schemas/wire.ts'
 import type {
@@ -12,7 +13,6 @@ import type {
 } from '../../topology/graph.ts'
 import type { RecordContext } from '../context.ts'
 import { writeEnvelope } from '../envelope.ts'
-import { jsonWriter } from './json.ts'
 import { RecordError, type Operator } from './operator.ts'
 
 /** Calls a user's function; what it throws is about this record. */
@@ -159,9 +159,9 @@ export function avroRows(node: SinkNode, schemaId: number, backing: Backing): Wr
   }
 }
 
-export function jsonRows(node: SinkNode): WriteRow {
-  const textOf = jsonWriter(node.schema)
-  return (writer, value) => writer.utf8(textOf(value as Row))
+export function jsonRows({ schema }: SinkNode): WriteRow {
+  const write = generateJson(schema.name, schema.fields)
+  return (writer, value) => write(writer, value as Row)
 }
 
 export function sinkOperator(node: SinkNode, target: TopicTarget, write: WriteRow): Operator {

@@ -1,14 +1,18 @@
 import type { TaskState } from '../../state/port.ts'
+import type { WindowEntries } from '../../state/window-entries.ts'
 import type { WindowStore } from '../../state/window-store.ts'
-import type { Emit, FinalWindowNode, PartialWindowNode, WindowNode } from '../../topology/graph.ts'
-import type { Accumulators, RowAggregate } from '../../windows/row-aggregate.ts'
+import { generateRow } from '../../../schemas/codec/row.ts'
+import { textBetween } from '../../../schemas/codec/bytes.ts'
+import type { FieldDefinition, Row } from '../../../schemas/schema.ts'
+import type { Emit, WindowNode } from '../../topology/graph.ts'
+import type { Cells } from '../../windows/cells.ts'
+import type { RowAggregate } from '../../windows/row-aggregate.ts'
 import { firstOpenStart, windowStartOf, type TumblingWindows } from '../../windows/tumbling.ts'
 import type { RecordContext } from '../context.ts'
 import type { Counters } from '../counters.ts'
-import { PARTIAL_HEADER_BYTES, writePartialHeader } from '../envelope.ts'
 import type { StreamTime } from '../time.ts'
+import { isText, keySchema, type KeyBytes } from './key-bytes.ts'
 import { RecordError, type Operator } from './operator.ts'
-import type { TopicTarget } from './stateless.ts'
 
 /** What of a windowed operator goes into the task record. */
 export interface WindowProgress {
@@ -44,10 +48,8 @@ export abstract class WindowOperator implements StreamTime {
   readonly store: WindowStore
   protected readonly aggregate: RowAggregate
   protected readonly counters: Counters
-  protected readonly refuse: WindowDependencies['refuse']
   protected closedUpTo = -Infinity
   readonly #time: StreamTime
-  readonly #counter: string
 
   constructor({ name, windows, emit }: WindowDefinition, dependencies: WindowDependencies) {
     this.name = name
@@ -56,9 +58,7 @@ export abstract class WindowOperator implements StreamTime {
     this.store = dependencies.store
     this.aggregate = dependencies.aggregate
     this.counters = dependencies.counters
-    this.refuse = dependencies.refuse
     this.#time = dependencies.time
-    this.#counter = `${name}.${this.emitsUpdates ? 'updates' : 'closed'}`
   }
 
   /** The input's, but not past the end of the earliest window, existing or not, that is open (design §7). */
@@ -85,9 +85,11 @@ export abstract class WindowOperator implements StreamTime {
     const until = firstOpenStart(this.windows, this.#time.watermark, this.#time.e)
     if (until <= this.closedUpTo) return { prefixes: [], segments: [] }
     if (this.emitsAtClose) {
-      const starts = this.store.startsBetween(this.closedUpTo, until)
-      for (const start of starts) await this.load(start, state)
-      this.emitClosed(starts, until, context)
+      const windows = this.store
+        .startsBetween(this.closedUpTo, until)
+        .map((start) => this.store.window(start))
+      for (const window of windows) await this.load(window, state)
+      this.emitClosed(windows, until, context)
     }
     this.closedUpTo = until
     return this.store.closeBelow(until)
@@ -110,50 +112,92 @@ export abstract class WindowOperator implements StreamTime {
     return !this.emitsUpdates
   }
 
-  /** @param starts of the windows that may hold something, in order; all are loaded */
-  protected abstract emitClosed(starts: readonly number[], untilMs: number, context: RecordContext): void
+  /** @param windows those that may hold something, in order; all are loaded */
+  protected abstract emitClosed(
+    windows: readonly WindowEntries[],
+    untilMs: number,
+    context: RecordContext,
+  ): void
 
   protected abstract emitChanged(state: TaskState, context: RecordContext): Promise<void> | void
 
-  protected async load(windowStartMs: number, state: TaskState): Promise<void> {
-    if (!this.store.isLoaded(windowStartMs)) await this.store.load(windowStartMs, state)
-  }
-
-  /** Emits a window's row. What an operator makes carries its own event time as its watermark (design §7). */
-  protected emit(
-    next: Operator,
-    row: Record<string, unknown>,
-    windowStartMs: number,
-    accumulators: Accumulators,
-    key: string | null,
-    context: RecordContext,
-  ): void {
-    const windowEndMs = windowStartMs + this.windows.sizeMs
-    row['window_start'] = windowStartMs
-    row['window_end'] = windowEndMs
-    this.aggregate.results(accumulators, row)
-    context.eventTimeMs = windowEndMs - 1
-    context.watermarkMs = windowEndMs - 1
-    context.e = -Infinity
-    context.keyText = key
-    context.batch = null
-    this.counters.add(this.#counter, 1)
-    try {
-      next.process(row, context)
-    } catch (error) {
-      if (!(error instanceof RecordError)) throw error
-      this.refuse(error, windowStartMs, row)
-    }
+  protected async load(window: WindowEntries, state: TaskState): Promise<void> {
+    if (!window.complete) await this.store.load(window, state)
   }
 }
 
+/** Makes the rows of windows and hands them on. */
+export class WindowRows {
+  /** The row's values in their order; `emit` fills in those behind the key columns. */
+  readonly values: unknown[] = []
+  readonly #keyColumns: number
+  readonly #sizeMs: number
+  readonly #aggregate: RowAggregate
+  readonly #counters: Counters
+  readonly #counter: string
+  readonly #refuse: WindowDependencies['refuse']
+  readonly #rowOf: (values: readonly unknown[]) => Row
+  readonly #next: Operator
+
+  constructor(
+    { name, windows, emit, keyColumns, schema }: WindowDefinition & Pick<WindowNode, 'keyColumns' | 'schema'>,
+    { aggregate, counters, refuse }: WindowDependencies,
+    next: Operator,
+  ) {
+    this.#keyColumns = keyColumns.length
+    this.#sizeMs = windows.sizeMs
+    this.#aggregate = aggregate
+    this.#counters = counters
+    this.#counter = `${name}.${emit === 'updates' ? 'updates' : 'closed'}`
+    this.#refuse = refuse
+    this.#next = next
+    const columns = [...keyColumns, 'window_start', 'window_end', ...aggregate.columns]
+    this.#rowOf = generateRow(fieldsOf(schema.fields, columns))
+  }
+
+  /**
+   * Emits a row, under the key that the context has been given. What an operator makes carries its own event time
+   * as its watermark (design §7).
+   */
+  emit(windowStartMs: number, cells: Cells, at: number, context: RecordContext): void {
+    const { values } = this
+    const windowEndMs = windowStartMs + this.#sizeMs
+    values[this.#keyColumns] = windowStartMs
+    values[this.#keyColumns + 1] = windowEndMs
+    this.#aggregate.results(cells, at, values, this.#keyColumns + 2)
+    // A row each: what is given to a user's function is his to keep.
+    const row = this.#rowOf(values)
+    context.eventTimeMs = windowEndMs - 1
+    context.watermarkMs = windowEndMs - 1
+    context.e = -Infinity
+    try {
+      this.#next.process(row, context)
+    } catch (error) {
+      if (!(error instanceof RecordError)) throw error
+      this.#refuse(error, windowStartMs, row)
+    }
+  }
+
+  /** Counts the rows of a commit. */
+  count(rows: number): void {
+    if (rows > 0) this.#counters.add(this.#counter, rows)
+  }
+}
+
+/** Fields of a schema by name, in the names' order. */
+function fieldsOf(fields: readonly FieldDefinition[], names: readonly string[]): FieldDefinition[] {
+  return names.map((name) => fields.find((field) => field.name === name)!)
+}
+
 /** Folds records into windows; what comes too late goes to the late stream. */
-abstract class FoldingWindowOperator extends WindowOperator implements Operator {
+export abstract class FoldingWindowOperator extends WindowOperator implements Operator {
+  readonly #key: KeyBytes
   readonly #late: Operator
   readonly #lateCounter: string
 
-  constructor(definition: WindowDefinition, dependencies: WindowDependencies, late: Operator) {
+  constructor(definition: WindowDefinition, dependencies: WindowDependencies, key: KeyBytes, late: Operator) {
     super(definition, dependencies)
+    this.#key = key
     this.#late = late
     // Under the aggregate's own name: its stages are nobody's concern.
     this.#lateCounter = `${definition.name.replace(/-partial$/, '')}.late`
@@ -181,15 +225,20 @@ abstract class FoldingWindowOperator extends WindowOperator implements Operator 
     } catch (error) {
       throw new RecordError(this.name, error)
     }
-    this.aggregate.add(this.store.change(start, this.keyOf(value)))
+    const key = this.#key
+    key.read(value)
+    const window = this.store.window(start)
+    const row = window.change(key.buffer, key.start, key.end, this.store.epoch)
+    this.aggregate.add(window.cells, row)
   }
 
   want(value: unknown, context: RecordContext): void {
     const start = windowStartOf(context.eventTimeMs, this.windows.sizeMs)
-    if (start >= this.closedUpTo) this.store.want(start, this.keyOf(value))
+    if (start < this.closedUpTo) return
+    const key = this.#key
+    key.read(value)
+    this.store.want(start, key.buffer, key.start, key.end)
   }
-
-  protected abstract keyOf(value: unknown): string
 }
 
 function lateRow(value: unknown, start: number, sizeMs: number, watermarkMs: number, mark: string): unknown {
@@ -205,179 +254,56 @@ function lateRow(value: unknown, start: number, sizeMs: number, watermarkMs: num
 
 /** A keyed aggregate in one stage. */
 export class SingleWindowOperator extends FoldingWindowOperator {
-  readonly #node: WindowNode
-  readonly #next: Operator
-
-  constructor(node: WindowNode, dependencies: WindowDependencies, late: Operator, next: Operator) {
-    super(node, dependencies, late)
-    this.#node = node
-    this.#next = next
-  }
-
-  protected keyOf(value: unknown): string {
-    // The key's parts are stored with it, since the results name them: JSON of the key columns.
-    return JSON.stringify(
-      this.#node.keyColumns.map((column) => (value as Record<string, unknown>)[column] ?? null),
-    )
-  }
-
-  protected emitClosed(starts: readonly number[], _untilMs: number, context: RecordContext): void {
-    for (const start of starts) {
-      for (const [key, accumulators] of this.store.entriesOf(start)) {
-        this.#emitRow(start, key, accumulators, context)
-      }
-    }
-  }
-
-  protected emitChanged(_state: TaskState, context: RecordContext): void {
-    this.store.forEachChange((start, key, accumulators) => this.#emitRow(start, key, accumulators, context))
-  }
-
-  #emitRow(start: number, key: string, accumulators: Accumulators, context: RecordContext): void {
-    const row: Record<string, unknown> = {}
-    const parts = JSON.parse(key) as unknown[]
-    this.#node.keyColumns.forEach((column, i) => (row[column] = parts[i]))
-    // One text is its own key, as its readers expect; what else there is is told apart as JSON.
-    const recordKey = parts.length === 1 && typeof parts[0] === 'string' ? parts[0] : key
-    this.emit(this.#next, row, start, accumulators, recordKey, context)
-  }
-}
-
-/**
- * First stage of a keyless aggregate: closed windows, or those that changed, go on as partials, to one
- * partition.
- */
-export class PartialWindowOperator extends FoldingWindowOperator {
-  readonly #target: TopicTarget
+  readonly #rows: WindowRows
+  readonly #columns: readonly string[]
+  readonly #keyIsText: boolean
+  /** Over the bytes of a key. */
+  readonly #keyView: ReturnType<ReturnType<typeof keySchema>['view']>
 
   constructor(
-    node: PartialWindowNode,
+    node: WindowNode,
     dependencies: WindowDependencies,
+    key: KeyBytes,
     late: Operator,
-    target: TopicTarget,
+    next: Operator,
   ) {
-    super(node, dependencies, late)
-    this.#target = target
+    super(node, dependencies, key, late)
+    this.#rows = new WindowRows(node, dependencies, next)
+    const columns = fieldsOf(node.schema.fields, node.keyColumns)
+    this.#columns = node.keyColumns
+    this.#keyIsText = isText(columns)
+    this.#keyView = keySchema(columns).view()
   }
 
-  protected keyOf(): string {
-    return ''
-  }
-
-  protected emitClosed(starts: readonly number[], _untilMs: number, context: RecordContext): void {
-    for (const start of starts) {
-      for (const [, accumulators] of this.store.entriesOf(start))
-        this.#emitPartial(start, accumulators, context)
+  protected emitClosed(windows: readonly WindowEntries[], _untilMs: number, context: RecordContext): void {
+    for (const window of windows) {
+      for (const slot of window.sortedSlots()) this.#emitRow(window, slot, context)
+      this.#rows.count(window.keys.count)
     }
   }
 
   protected emitChanged(_state: TaskState, context: RecordContext): void {
-    this.store.forEachChange((start, _key, accumulators) => this.#emitPartial(start, accumulators, context))
-  }
-
-  #emitPartial(start: number, accumulators: Accumulators, context: RecordContext): void {
-    const builder = context.outputs.builder(this.#target.topic, 0)
-    builder.beginKey()
-    builder.beginValue(true)
-    writePartialHeader(builder.writer, context.partition, start)
-    this.aggregate.write(builder.writer, accumulators)
-    builder.end()
-  }
-}
-
-/** Second stage: merges the partials of all upstream tasks. Its grace is 0: partials are never late. */
-export class FinalWindowOperator extends WindowOperator implements Operator {
-  readonly #next: Operator
-  #started = false
-  #emptyRun = 0
-
-  constructor(node: FinalWindowNode, dependencies: WindowDependencies, next: Operator) {
-    super({ ...node, windows: { ...node.windows, graceMs: 0 } }, dependencies)
-    this.#next = next
-  }
-
-  /** The value is the partial's bytes; a partial replaces its upstream task's previous one. */
-  process(value: unknown): void {
-    const { start, upstream, reader } = readPartial(value as Buffer)
-    if (start < this.closedUpTo) {
-      // Upstream closes a window before it promises that it has: this would be a fault of the protocol.
-      throw new Error(`${this.name}: a partial of the window ${start} came after the window was closed`)
-    }
-    this.store.replace(start, upstream, this.aggregate.read(reader))
-  }
-
-  want(value: unknown): void {
-    const { start, upstream } = readPartial(value as Buffer)
-    if (start >= this.closedUpTo) this.store.want(start, upstream)
-  }
-
-  override progress(): WindowProgress {
-    return { ...super.progress(), started: this.#started, emptyRun: this.#emptyRun }
-  }
-
-  override restore(progress: WindowProgress): void {
-    super.restore(progress)
-    this.#started = progress.started
-    this.#emptyRun = progress.emptyRun
-  }
-
-  /** Empty windows have no update. */
-  protected override get emitsAtClose(): boolean {
-    return !this.emitsUpdates || this.windows.emptyWindows
-  }
-
-  protected async emitChanged(state: TaskState, context: RecordContext): Promise<void> {
-    const starts = new Set<number>()
-    this.store.forEachChange((start) => starts.add(start))
-    for (const start of [...starts].sort((a, b) => a - b)) {
-      // The other upstream tasks' partials may have been let go.
-      await this.load(start, state)
-      this.#emitMerged(start, this.store.entriesOf(start), context)
+    for (const window of this.store.changedWindows()) {
+      for (let i = 0; i < window.changedCount; i++) this.#emitRow(window, window.changed[i]!, context)
+      this.#rows.count(window.changedCount)
     }
   }
 
-  protected emitClosed(starts: readonly number[], untilMs: number, context: RecordContext): void {
-    const filled = starts
-      .map((start) => ({ start, partials: this.store.entriesOf(start) }))
-      .filter(({ partials }) => partials.length > 0)
-    let cursor = this.closedUpTo
-    for (const { start, partials } of filled) {
-      if (this.#started) this.#emitEmpty(cursor, start, context)
-      if (!this.emitsUpdates) this.#emitMerged(start, partials, context)
-      this.#started = true
-      this.#emptyRun = 0
-      cursor = start + this.windows.sizeMs
+  #emitRow(window: WindowEntries, slot: number, context: RecordContext): void {
+    const { keys, cells } = window
+    const start = keys.startOf(slot)
+    const end = keys.endOf(slot)
+    const { values } = this.#rows
+    if (this.#keyIsText) {
+      // One text is its own key, as its readers expect.
+      values[0] = textBetween(keys.keys, start, end)
+      context.useKey(keys.keys, start, end)
+    } else {
+      this.#keyView.$wrap(keys.keys, start, end)
+      const parts = this.#columns.map((column) => this.#keyView[column])
+      for (const [i, part] of parts.entries()) values[i] = part
+      context.useKeyText(JSON.stringify(parts))
     }
-    if (this.#started) this.#emitEmpty(cursor, untilMs, context)
-  }
-
-  #emitMerged(start: number, partials: readonly [string, Accumulators][], context: RecordContext): void {
-    const merged = this.aggregate.create()
-    for (const [, partial] of partials) this.aggregate.merge(merged, partial)
-    this.emit(this.#next, {}, start, merged, null, context)
-  }
-
-  #emitEmpty(fromMs: number, untilMs: number, context: RecordContext): void {
-    const { emptyWindows, maxEmptyWindows, sizeMs } = this.windows
-    if (!emptyWindows) return
-    let start = fromMs
-    for (; start < untilMs && this.#emptyRun < maxEmptyWindows; start += sizeMs) {
-      this.emit(this.#next, {}, start, this.aggregate.create(), null, context)
-      this.#emptyRun++
-    }
-    // Said by the counter: the summary names it.
-    if (start < untilMs) this.counters.add(`${this.name}.emptySkipped`, (untilMs - start) / sizeMs)
-  }
-}
-
-function readPartial(value: Buffer): {
-  start: number
-  upstream: string
-  reader: { buffer: Buffer; position: number }
-} {
-  return {
-    upstream: String(value.readUInt32LE(0)),
-    start: value.readDoubleLE(4),
-    reader: { buffer: value, position: PARTIAL_HEADER_BYTES },
+    this.#rows.emit(window.startMs, cells, window.rowOf(slot), context)
   }
 }

@@ -76,6 +76,8 @@ export function replyOf(error: unknown): string | null {
   const first = /^[A-Z]+/.exec(said)?.[0] ?? ''
   if (first in REPLIES) return first
   for (const name of Object.keys(REPLIES)) if (new RegExp(`\\b${name} `).test(said)) return name
+  // Its client gave up between the slot's old node and its new one, whichever of them answered last.
+  if (said.startsWith('Too many Cluster redirections')) return 'TRYAGAIN'
   // Redis 7 and older say it in words where a script runs the command.
   return /can't run this command|has no permissions/i.test(said) ? 'NOPERM' : null
 }
@@ -84,7 +86,7 @@ export function isNoScript(error: unknown): boolean {
   return messageOf(error).startsWith('NOSCRIPT')
 }
 
-/** The meta's first six fields, as scripts answer them instead of what they were told to find. */
+/** The meta's first six fields, as scripts answer them instead of what they were told to find; a seventh: ours.lua. */
 export type MetaReply = readonly (Buffer | null)[]
 
 /** Says why the state is not ours any more; opening the task again mends all of it. */
@@ -95,10 +97,13 @@ export function lost(
   seen: Checkpoint,
   found: MetaReply,
 ): StateError {
-  const [cluster, topic, token, foundIncarnation, changelog, windows] = found.map(
+  const [cluster, topic, token, foundIncarnation, changelog, windows, gone] = found.map(
     (field) => field?.toString() ?? null,
   ) as (string | null | undefined)[]
   const why = (): string => {
+    if (typeof gone === 'string') {
+      return 'a part of it is gone from Redis (evicted, or deleted by somebody): Redis has to keep all keys (noeviction)'
+    }
     if (cluster === null) return 'it is gone from Redis (flushed, or a failover to an empty copy)'
     if (cluster !== owner.clusterId || topic !== owner.topicId) {
       return (

@@ -1,7 +1,7 @@
 import type { Clock } from '../../../config/clock.ts'
 import { StateError, type StateBackend, type StateMeta, type StateOwner, type TaskState } from '../port.ts'
 import { RedisConnection, type ConnectionSettings } from './connection.ts'
-import { inspect } from './doctor.ts'
+import { inspect, type RedisFinding } from './doctor.ts'
 import { lost } from './errors.ts'
 import { TaskKeys } from './key-names.ts'
 import { takeOverScript, unlinkIncarnationScript } from './scripts.ts'
@@ -31,6 +31,9 @@ export class RedisState implements StateBackend {
   readonly #keyPrefix: string
   readonly #stats: RedisStats
   readonly #dependencies: TaskStateDependencies
+  readonly #report: (message: string) => void
+  #hasSaidReplaced = false
+  #looking: Promise<RedisFinding[]> | null = null
   readonly #unlinking = new Set<Promise<void>>()
 
   private constructor(connection: RedisConnection, stats: RedisStats, options: RedisStateOptions) {
@@ -38,6 +41,7 @@ export class RedisState implements StateBackend {
     this.#application = options.application
     this.#keyPrefix = options.keyPrefix ?? ''
     this.#stats = stats
+    this.#report = options.report ?? ((): void => undefined)
     this.#dependencies = {
       connection,
       segments: new Segments(),
@@ -58,12 +62,9 @@ export class RedisState implements StateBackend {
     const stats = newStats()
     const connection = new RedisConnection(options, stats)
     try {
-      const findings = await inspect(connection, options)
-      const refused = findings.find((finding) => finding.refused)
-      if (refused !== undefined) {
-        throw new StateError('STATE_UNAVAILABLE', `${refused.what} ${refused.mend ?? ''}`.trim())
-      }
-      return new RedisState(connection, stats, options)
+      const state = new RedisState(connection, stats, options)
+      await state.#assertFit()
+      return state
     } catch (error) {
       connection.close()
       throw error
@@ -76,6 +77,7 @@ export class RedisState implements StateBackend {
   }
 
   async takeOver(task: string, owner: StateOwner): Promise<TaskState> {
+    await this.#assertFit()
     const keys = new TaskKeys(this.#keyPrefix, this.#application, task)
     const call = this.#connection.call().begin(takeOverScript, [keys.meta, keys.incarnations])
     call.text(owner.clusterId)
@@ -90,6 +92,7 @@ export class RedisState implements StateBackend {
       this.#stats.lost++
       throw lost(task, owner, null, { changelog: 0, windows: 0 }, fields)
     }
+    if (status !== TAKEN) this.#sayReplaced(fields[0]?.toString() ?? null, owner)
     if (status !== TAKEN) return new RedisTaskState(task, owner, keys, null, this.#dependencies)
     const [, , token, incarnation, changelog, windows, timeMs] = fields.map(String)
     const meta: StateMeta = {
@@ -106,6 +109,28 @@ export class RedisState implements StateBackend {
   async close(): Promise<void> {
     await Promise.all(this.#unlinking)
     this.#connection.close()
+  }
+
+  /** Somebody who changed KAFKA_BROKERS by mistake should hear of it. */
+  #sayReplaced(clusterId: string | null, owner: StateOwner): void {
+    if (clusterId === null || clusterId === owner.clusterId || this.#hasSaidReplaced) return
+    this.#hasSaidReplaced = true
+    this.#report(
+      `Redis (${this.#connection.address}) holds state of '${this.#application}' from another Kafka cluster ` +
+        `(${clusterId}, and this is ${owner.clusterId}): it is replaced. Nothing is lost: each cluster's state is ` +
+        'rebuilt from its own changelogs. Check KAFKA_BROKERS; where both are in use, give each a key prefix of its own.',
+    )
+  }
+
+  /** Its settings may change at any time: an opening looks at them, once for all its tasks. */
+  async #assertFit(): Promise<void> {
+    this.#looking ??= inspect(this.#connection, {
+      application: this.#application,
+      keyPrefix: this.#keyPrefix,
+    }).finally(() => (this.#looking = null))
+    const refused = (await this.#looking).find((finding) => finding.refused)
+    if (refused === undefined) return
+    throw new StateError('STATE_UNAVAILABLE', `${refused.what} ${refused.mend ?? ''}`.trim())
   }
 
   /** In the background: nobody waits for an old copy to go, and what stays is found by the next opening. */

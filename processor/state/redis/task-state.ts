@@ -110,7 +110,7 @@ export class RedisTaskState implements TaskState {
     let server = ''
     do {
       const { keys } = this.#ourCopy()
-      const call = this.#begin(scanScript, [this.#keys.meta, keys.segment(segment)])
+      const call = this.#begin(scanScript, [this.#keys.meta, keys.segment(segment), keys.segments])
       call.text(cursor)
       call.text(server)
       call.bytes(pattern)
@@ -209,7 +209,7 @@ export class RedisTaskState implements TaskState {
       indexes.push(i)
     }
     const { keys: copy } = this.#ourCopy()
-    const names = [this.#keys.meta]
+    const names = [this.#keys.meta, copy.segments]
     const order: number[][] = []
     for (const { segment } of segments.values()) names.push(copy.segment(segment))
     const call = this.#begin(readManyScript, names)

@@ -104,7 +104,7 @@ export class Checker {
     const truth = this.#lastTaskRecord(task)
     if (state === null || truth === null || state.taskRecord === null) return []
     const { checkpoint, clusterId } = state.meta
-    if (clusterId !== this.#cluster.clusterId || checkpoint.changelog < truth.offset) return []
+    if (clusterId !== this.#cluster.clusterId || checkpoint.changelog <= truth.offset) return []
     const expected = foldChangelog(windows, truth.record, checkpoint.windows)
     const found: string[] = []
     for (const [key, value] of expected) {

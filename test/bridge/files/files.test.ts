@@ -5,6 +5,7 @@ import { gunzipSync, gzipSync } from 'node:zlib'
 import fc from 'fast-check'
 import type { SourceNotice } from '../../../bridge/errors.ts'
 import { files } from '../../../bridge/files/files-input.ts'
+import type { SourceReader } from '../../../bridge/reader.ts'
 import { testScale } from '../../../config/test-scale.ts'
 import type { Log } from '../../../log/port.ts'
 import { newLog, orderLine, readDeadLetters, readTopic, run, Scratch, stopRuns, until } from '../support.ts'
@@ -21,6 +22,8 @@ async function ids(log: Log): Promise<string[]> {
 function range(to: number): string[] {
   return Array.from({ length: to }, (_, id) => `o-${id}`)
 }
+
+const never = new AbortController().signal
 
 describe('files: what is read of them, and from where', () => {
   let scratch: Scratch
@@ -248,6 +251,33 @@ describe('files: what is read of them, and from where', () => {
       (await readTopic(log)).marks.flat().filter(({ kind }) => kind === 'end'),
       [],
     )
+  })
+
+  it('reads on what a live file grew by just before the end, though its growth had been seen', async () => {
+    const path = await scratch.file('tail.ndjson', lines(0, 2))
+    const input = files({ paths: [path], pollMs: 1 })
+    const stored = new Map<string, string>()
+    const seen: unknown[] = []
+    const sink = {
+      value: (json: unknown) => void seen.push(json),
+      reject: (reason: string) => assert.fail(reason),
+    }
+    const open = (finite: boolean): Promise<SourceReader> =>
+      input.open({ source: 'orders', stored, finite, nowMs: 0, signal: never, notice: () => null })
+    const readAll = async (reader: SourceReader): Promise<void> => {
+      while ((await reader.read(sink, 0)) === 'more');
+    }
+    const live = await open(false)
+    await readAll(live)
+    // The growth is noticed, and positions are stored before it is read.
+    await appendFile(path, lines(2, 3))
+    await live.wait(1, never)
+    for (const { key, value } of live.takePositions()) stored.set(key, value)
+    await live.close()
+    const next = await open(true)
+    await readAll(next)
+    await next.close()
+    assert.equal(seen.length, 3)
   })
 
   it('ends the last record of a live file behind which another stands, and waits for that of the last', async () => {

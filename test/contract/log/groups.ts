@@ -295,6 +295,32 @@ export function groupTests(use: () => LogUnderTest): void {
     await Promise.all([a, b, c].map((member) => member!.close()))
   })
 
+  it('members of another cohort wait, are told for whom, and take over when its last one has left', async () => {
+    const { log } = use()
+    const topic = await makeTopic(log, 4)
+    const groupId = fresh('group')
+    const join = (cohort: string): TestMember =>
+      new TestMember(log, groupId, [[topic]], { cohort }).start()
+    const all = (members: TestMember[], each: number): boolean =>
+      members.every(({ assigned }) => assigned.length === each)
+    const old = [join('v2')]
+    await until(() => all(old, 4), 'the first to own all')
+    // More, and first by name: who has the partitions keeps them all the same.
+    const next = [join('v1'), join('v1')]
+    await until(() => next.every(({ events }) => events.includes('wait for v2')), 'the others to wait')
+    old.push(join('v2'))
+    await until(() => all(old, 2) && all(next, 0), 'halves among those that run')
+    await old.shift()!.close()
+    await until(() => all(old, 4) && all(next, 0), 'the last one to have all')
+    const waits = next.map(({ events }) => events.filter((event) => event.startsWith('wait')))
+    assert.deepEqual(waits, [['wait for v2'], ['wait for v2']], 'each was told once')
+    await old[0]!.close()
+    await until(() => all(next, 2), 'the others to take over')
+    const late = join('v2')
+    await until(() => late.events.includes('wait for v1'), 'who comes back to wait')
+    await Promise.all([...next, late].map((member) => member.close()))
+  })
+
   it("an error in a callback is the poll's, and the next poll joins anew", async () => {
     const { log } = use()
     const topic = await makeTopic(log, 1)

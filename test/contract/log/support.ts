@@ -125,6 +125,7 @@ export async function until(condition: () => boolean, what: string): Promise<voi
 }
 
 export interface MemberOptions {
+  readonly cohort?: string
   readonly onRevoke?: (member: TestMember, partitions: readonly TopicPartition[]) => Promise<void>
   readonly onAssign?: (member: TestMember, partitions: readonly TopicPartition[]) => Promise<void>
 }
@@ -149,6 +150,8 @@ export class TestMember {
     this.consumer = log.groupConsumer({
       groupId,
       topics,
+      ...(options.cohort === undefined ? {} : { cohort: options.cohort }),
+      onWaiting: (cohort) => this.events.push(`wait for ${cohort}`),
       onRevoke: async (partitions) => {
         this.events.push('revoke')
         await options.onRevoke?.(this, partitions)

@@ -119,7 +119,9 @@ describe("the simulated cluster's phases", () => {
       topics: [[TOPIC]],
       sessionTimeoutMs: 3_000,
       rebalanceTimeoutMs: 10_000,
+      cohort: '',
       previous: [],
+      previousGeneration: -1,
     })
 
     function join(memberId: string): () => JoinAnswer {
@@ -135,7 +137,7 @@ describe("the simulated cluster's phases", () => {
       const group = cluster.group('group')
       const first = join('one')()
       const old = { groupId: 'group', memberId: 'one', generation: first.generation }
-      group.sync(old, new Map([['one', [AT]]]), () => undefined)
+      group.sync(old, new Map([['one', { partitions: [AT], waitsFor: null }]]), () => undefined)
       group.commit([{ ...AT, offset: 1, metadata: '' }], old)
 
       join('two')

@@ -16,7 +16,7 @@
 -- ARGV[16..]    a pair a run: the hash's number from 1, and how many rows (negative: deletes)
 -- then          the runs' rows: field and value, or the field alone; at most 3,900 rows a run
 --
--- Returns {1} applied, {2} the checkpoint is at the end already, or {0, the meta's six fields} (ours.lua).
+-- Returns {1} applied, {2} the checkpoint is at the end already, or {0, the meta's fields} (ours.lua).
 
 if not is_owner() then
   return not_ours()
@@ -38,8 +38,14 @@ if part > 1 then
 end
 
 local hashes = tonumber(ARGV[14])
-if hashes > 0 then
-  redis.call('SADD', KEYS[2], unpack(KEYS, 3, 2 + hashes))
+if not is_set_whole(KEYS[2]) then
+  return part_is_gone()
+end
+for hash = 3, 2 + hashes do
+  -- What is left of it would look whole once it is written to.
+  if is_segment_lost(KEYS[2], KEYS[hash]) then
+    return part_is_gone()
+  end
 end
 local runs = tonumber(ARGV[15])
 local at = 16 + 2 * runs
@@ -48,10 +54,14 @@ for run = 1, runs do
   local rows = tonumber(ARGV[15 + 2 * run])
   if rows > 0 then
     redis.call('HSET', key, unpack(ARGV, at, at + 2 * rows - 1))
+    redis.call('SADD', KEYS[2], key)
     at = at + 2 * rows
   else
     redis.call('HDEL', key, unpack(ARGV, at, at - rows - 1))
     at = at - rows
+    if redis.call('HLEN', key) == 0 then
+      redis.call('SREM', KEYS[2], key)
+    end
   end
 end
 if #KEYS > 2 + hashes then
@@ -59,7 +69,9 @@ if #KEYS > 2 + hashes then
   redis.call('SREM', KEYS[2], unpack(KEYS, 3 + hashes, #KEYS))
 end
 
--- The meta last: a script that fails before it has only written values that are committed.
+redis.call('HSET', KEYS[1], 'segments', redis.call('SCARD', KEYS[2]))
+
+-- The checkpoint last: a script that fails before it has only written values that are committed.
 if ARGV[10] ~= '1' then
   redis.call('HSET', KEYS[1], 'part', chunk .. part)
   return { 1 }

@@ -22,7 +22,7 @@ redis.call('SADD', KEYS[2], ARGV[4])
 redis.call(
   'HSET', KEYS[1],
   'cluster', ARGV[1], 'topic', ARGV[2], 'token', ARGV[3], 'incarnation', ARGV[4],
-  'changelog', '0', 'windows', '0', 'time', ARGV[5]
+  'changelog', '0', 'windows', '0', 'segments', '0', 'time', ARGV[5]
 )
 
 local others = {}
