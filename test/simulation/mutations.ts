@@ -20,8 +20,8 @@ const RESTORE = 'processor/runtime/restore.ts'
 const WORKER = 'processor/runtime/worker.ts'
 const TASK_SET = 'processor/runtime/task-set.ts'
 const WINDOW = 'processor/runtime/operators/window.ts'
-const WINDOW_STORE = 'processor/state/window-store.ts'
-const DEDUPE_STORE = 'processor/state/dedupe-store.ts'
+const WINDOW_ENTRIES = 'processor/state/window-entries.ts'
+const SEEN_IDS = 'processor/state/seen-ids.ts'
 const REDIS = 'processor/testing/simulation/redis-server.ts'
 const PRODUCERS = 'log/simulated/producers.ts'
 const CONSUMER = 'log/simulated/consumer.ts'
@@ -97,10 +97,10 @@ export const MUTATIONS: readonly Mutation[] = [
     name: 'a delta instead of the full value',
     edits: [
       {
-        file: WINDOW_STORE,
-        find: '      this.#aggregate.write(changelog.writer, entry.accumulators)\n',
+        file: WINDOW_ENTRIES,
+        find: '      this.#aggregate.write(writer, cells, this.rowOf(slot))\n',
         replace:
-          '      this.#aggregate.write(changelog.writer, entry.accumulators)\n      entry.accumulators = this.#aggregate.create()\n',
+          '      this.#aggregate.write(writer, cells, this.rowOf(slot))\n      cells.clear(this.rowOf(slot), this.rowOf(slot + 1) - 1)\n',
       },
     ],
   },
@@ -278,7 +278,7 @@ export const MUTATIONS: readonly Mutation[] = [
     name: 'ids are kept in memory only',
     edits: [
       {
-        file: DEDUPE_STORE,
+        file: SEEN_IDS,
         find: '      changelog.end()\n',
         replace: '      changelog.abandon()\n',
       },
