@@ -51,7 +51,8 @@ export function assignToCohort(
   return new Map(
     members.map(({ memberId }) => {
       const partitions = assigned.get(memberId)
-      const share = partitions === undefined ? { partitions: [], waitsFor: running } : { partitions, waitsFor: null }
+      const share =
+        partitions === undefined ? { partitions: [], waitsFor: running } : { partitions, waitsFor: null }
       return [memberId, share]
     }),
   )

@@ -126,7 +126,7 @@ export const fileContent: Parse<string> = (raw, origin) => {
 }
 
 /** `host:port,host:port`; the port may be left out. */
-export function nodesOf(list: string, defaultPort: number): { host: string; port: number }[] | null {
+function nodesOf(list: string, defaultPort: number): { host: string; port: number }[] | null {
   const nodes = list.split(',').map((entry) => {
     const [, bracketed, plain, port] =
       /^(?:\[([0-9A-Fa-f:]+)\]|([A-Za-z0-9._-]+))(?::(\d{1,5}))?$/.exec(entry.trim()) ?? []

@@ -11,9 +11,10 @@ import { once } from 'node:events'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { StackError } from './errors.ts'
-import { startKafka } from './kafka.ts'
-import { startRedis } from './redis.ts'
-import { startRegistry } from './registry.ts'
+import { kafkaJars, startKafka } from './kafka.ts'
+import { redisProgram, startRedis } from './redis.ts'
+import { registryProgram, startRegistry } from './registry.ts'
+import { toxiproxyProgram } from './toxiproxy.ts'
 import { until } from './wait.ts'
 
 const USAGE = `Usage: npm run --silent stack -- <command> [options]
@@ -23,6 +24,7 @@ const USAGE = `Usage: npm run --silent stack -- <command> [options]
       --detach                    leave them running and return
   status                          what runs, and how to reach it
   down                            end it; the data stay in the directory
+  fetch                           get the programs of all of them, so that no start has to
 
   --dir DIR                       data and logs (millrace-stack)`
 
@@ -108,6 +110,28 @@ async function upDetached(options: UpOptions): Promise<void> {
   print(exportsOf(running.env))
 }
 
+/** What cannot be had is said; with REQUIRE_STACK=1 it is an error, as for the tests that need it. */
+async function fetchPrograms(): Promise<void> {
+  const programs = {
+    Kafka: kafkaJars,
+    Redis: () => redisProgram('redis-server'),
+    'the schema registry': registryProgram,
+    Toxiproxy: toxiproxyProgram,
+  }
+  const missing: string[] = []
+  for (const [name, get] of Object.entries(programs)) {
+    try {
+      await get()
+    } catch (error) {
+      if (!(error instanceof StackError)) throw error
+      missing.push(`${name}: ${error.message}`)
+    }
+  }
+  if (missing.length === 0) return
+  if (process.env['REQUIRE_STACK'] === '1') throw new StackError('MISSING_PROGRAM', missing.join('\n'))
+  print(`Not at hand, so the tests on it will be skipped:\n${missing.join('\n')}`)
+}
+
 async function status(dir: string): Promise<void> {
   const running = await runningIn(dir)
   if (running === null) {
@@ -186,6 +210,7 @@ async function main(args: string[]): Promise<void> {
   }
   if (command === 'status') return status(dir)
   if (command === 'down') return down(dir)
+  if (command === 'fetch') return fetchPrograms()
   if (command !== 'up') throw new StackError('BAD_REQUEST', `Unknown command ${command}.\n${USAGE}`)
   const unknown = names.find((name) => !isKind(name))
   if (unknown !== undefined) throw new StackError('BAD_REQUEST', `Unknown server ${unknown}.\n${USAGE}`)

@@ -252,8 +252,8 @@ export async function redisCli(args: readonly string[]): Promise<string> {
   return run(program, args, { env, timeoutMs: 30_000 })
 }
 
-/** Of the PATH, else of Debian's packages. */
-async function redisProgram(
+/** A program of Redis: of the PATH, else of Debian's packages. @throws StackError */
+export async function redisProgram(
   name: string,
 ): Promise<{ program: string; env: Readonly<Record<string, string>> }> {
   try {

@@ -63,7 +63,8 @@ export async function startRegistry({
   return { env: { SCHEMA_REGISTRY_URL: url }, port: own, server, stop }
 }
 
-async function registryProgram(): Promise<string> {
+/** The directory of Apicurio Registry, got by Maven when it is first needed. @throws StackError */
+export async function registryProgram(): Promise<string> {
   return cached(`apicurio-${VERSION}`, async (directory) => {
     const maven = findProgram('mvn', 'Apicurio Registry is got by Maven (`apt-get install maven`).')
     const artifact = `io.apicurio:apicurio-registry-app:${VERSION}:tar.gz:all`

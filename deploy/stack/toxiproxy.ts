@@ -105,7 +105,8 @@ function asker(url: string): Ask {
   }
 }
 
-async function toxiproxyProgram(): Promise<string> {
+/** The directory of Toxiproxy, built by Go when it is first needed. @throws StackError */
+export async function toxiproxyProgram(): Promise<string> {
   return cached(`toxiproxy-${VERSION}`, async (directory) => {
     const go = findProgram('go', 'Toxiproxy is built by Go (`apt-get install golang`, or from go.dev).')
     const source = `github.com/Shopify/toxiproxy/v2/cmd/server@v${VERSION}`

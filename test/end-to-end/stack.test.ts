@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
-import { startKafka, startRedis, startRegistry, type KafkaServers } from '../../deploy/stack/servers.ts'
-import { ownServer } from '../support/servers.ts'
+import { startKafka, startRedis, type KafkaServers } from '../../deploy/stack/servers.ts'
+import { ownServer, sharedRegistry } from '../support/servers.ts'
 import { monthsOrSkip } from './shared-data.ts'
 import { digestsIn, runOrders, Scratch, Started, type Said } from './support.ts'
 
@@ -115,19 +115,13 @@ describe('orders on Kafka and Redis, on four months of an online shop', function
   })
 
   it('gives them with schemas in a registry server', async function () {
-    const registry = await ownServer(this, () => startRegistry())
-    try {
-      env = { ...env, SCHEMA_REGISTRY_URL: registry.env.SCHEMA_REGISTRY_URL }
-      const directory = scratch.newDirectory()
-      await ended(bridge(months), worker(), worker(), sink(directory))
-      assert.deepEqual(await digestsIn(directory), expected)
-      const subjects = (await (
-        await fetch(`${registry.env.SCHEMA_REGISTRY_URL}/subjects`)
-      ).json()) as string[]
-      assert.ok(subjects.includes('orders.order-events-value'), subjects.join())
-    } finally {
-      await registry.stop()
-    }
+    const { url } = await sharedRegistry(this)
+    env = { ...env, SCHEMA_REGISTRY_URL: url }
+    const directory = scratch.newDirectory()
+    await ended(bridge(months), worker(), worker(), sink(directory))
+    assert.deepEqual(await digestsIn(directory), expected)
+    const subjects = (await (await fetch(`${url}/subjects`)).json()) as string[]
+    assert.ok(subjects.includes('orders.order-events-value'), subjects.join())
   })
 
   it('gives them when two bridges read, one of them a part of it, whichever comes first', async () => {

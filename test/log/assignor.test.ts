@@ -112,7 +112,10 @@ describe('assignToCohort', () => {
         const shares = assignToCohort(joining, partitionsOf)
         const running = runningCohort(joining)
         const total = [...shares.values()].reduce((sum, { partitions }) => sum + partitions.length, 0)
-        assert.equal(total, Object.values(COUNTS).reduce((sum, count) => sum + count, 0))
+        assert.equal(
+          total,
+          Object.values(COUNTS).reduce((sum, count) => sum + count, 0),
+        )
         for (const { memberId, cohort } of joining) {
           const { partitions, waitsFor } = shares.get(memberId)!
           assert.equal(waitsFor, cohort === running ? null : running)

@@ -446,7 +446,7 @@ export class Running {
   }
 }
 
-export async function until(what: string, holds: () => Promise<boolean>): Promise<void> {
+async function until(what: string, holds: () => Promise<boolean>): Promise<void> {
   const deadlineMs = Date.now() + PATIENCE_MS
   while (!(await holds())) {
     if (Date.now() > deadlineMs) throw new Error(`After ${PATIENCE_MS} ms it is still not so that ${what}`)

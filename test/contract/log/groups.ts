@@ -299,8 +299,7 @@ export function groupTests(use: () => LogUnderTest): void {
     const { log } = use()
     const topic = await makeTopic(log, 4)
     const groupId = fresh('group')
-    const join = (cohort: string): TestMember =>
-      new TestMember(log, groupId, [[topic]], { cohort }).start()
+    const join = (cohort: string): TestMember => new TestMember(log, groupId, [[topic]], { cohort }).start()
     const all = (members: TestMember[], each: number): boolean =>
       members.every(({ assigned }) => assigned.length === each)
     const old = [join('v2')]

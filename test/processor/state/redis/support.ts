@@ -5,6 +5,7 @@ import { BatchBuilder } from '../../../../log/batch.ts'
 import { segmentKey } from '../../../../processor/state/keys.ts'
 import type { StateOwner, StateWrite, TaskState } from '../../../../processor/state/port.ts'
 import { RedisState, type RedisStateOptions } from '../../../../processor/state/redis/redis-state.ts'
+import { redisProgram } from '../../../../deploy/stack/redis.ts'
 
 export const STORE = 3
 export const OWNER: StateOwner = { clusterId: 'cluster', topicId: 'changelog+windows', token: 10 }
@@ -52,10 +53,15 @@ export async function read(task: TaskState, ...keys: string[]): Promise<(string 
   return values.map((value) => value?.toString() ?? null)
 }
 
+/** null where it cannot be had: then no server can, and the tests are skipped. */
+const redisCli = await redisProgram('redis-cli').catch(() => null)
+
 /** Redis as somebody else uses it; blocking, so that it can act in the middle of a write. */
 export function cli(url: string, ...args: string[]): string {
   const { port } = new URL(url)
-  return execFileSync('redis-cli', ['-p', port, ...args], { encoding: 'utf8' }).trim()
+  const { program, env } = redisCli!
+  const options = { encoding: 'utf8', env: { ...process.env, ...env } } as const
+  return execFileSync(program, ['-p', port, ...args], options).trim()
 }
 
 const COPY = `
