@@ -60,7 +60,15 @@ export type OwnerOutcome = 'ended' | 'stopped' | 'fenced'
 const MAX_BACKOFF_MS = 5_000
 
 /** What another attempt cannot mend, or would only repeat. */
-const FATAL: ReadonlySet<string> = new Set(['UNKNOWN_TOPIC', 'RECORD_TOO_LARGE', 'INVALID_STATE', 'CLOSED'])
+const FATAL: ReadonlySet<string> = new Set([
+  'UNKNOWN_TOPIC',
+  'RECORD_TOO_LARGE',
+  'UNAUTHORIZED',
+  'UNSUPPORTED_VERSION',
+  'CLUSTER_CHANGED',
+  'INVALID_STATE',
+  'CLOSED',
+])
 
 /**
  * Owns one partition of the positions topic, and with it the sources whose records lie there (design

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Clock } from '../config/clock.ts'
 import type { RecordBatch } from '../log/batch.ts'
 import { LogError } from '../log/errors.ts'
+import { RegistryError } from '../schemas/errors.ts'
 import type { OpenedPartition } from './open-partitions.ts'
 import { Backoff, type BackoffOptions } from '../config/backoff.ts'
 import { PartitionQueue, type BatchLimits, type RefusedRecord, type Taken } from './partition-queue.ts'
@@ -295,10 +296,8 @@ export class PartitionWriter {
 
 /** Whether the same may work later. A second fencing in a row means that two processes share an instance id. */
 export function isTemporary(error: unknown, fencedTries: number): boolean {
-  if (error instanceof SinkError) return error.code === 'UNAVAILABLE'
+  if (error instanceof SinkError || error instanceof RegistryError) return error.code === 'UNAVAILABLE'
   if (!(error instanceof LogError)) return false
   if (error.code === 'FENCED') return fencedTries < 2
-  return (
-    error.code === 'OUTCOME_UNKNOWN' || error.code === 'TRANSACTION_TIMED_OUT' || error.code === 'STORAGE'
-  )
+  return ['OUTCOME_UNKNOWN', 'TRANSACTION_TIMED_OUT', 'STORAGE', 'UNAVAILABLE'].includes(error.code)
 }

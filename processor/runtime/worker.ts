@@ -26,8 +26,11 @@ const steps = channel('millrace:protocol-step')
 
 /** How long a poll waits where nothing is due. */
 const POLL_MS = 200
-/** Fenced so often in a row while the generation is valid: somebody else has our instance id. */
-const FENCED_LIMIT = 2
+/**
+ * Fenced so often in a row while the generation is valid: somebody else has our instance id. Not the first time:
+ * a late copy of our own initialisation, sent again when a connection broke, fences us too.
+ */
+const FENCED_LIMIT = 5
 
 /*
  *   created ──► joining ──assigned──► opening ──► running ──revoked──► joining
@@ -156,11 +159,13 @@ export class Worker {
         await this.#settings.timer.turn()
       }
     } catch (error) {
-      // It ends, but nothing of it goes on behind its back.
+      // It ends, but nothing of it goes on behind its back, and others take over at once.
       this.#lettingGo.abort()
       await this.#committer.ended()
+      this.#committer.forgetFailure()
       await this.#tasks.drop()
       await this.#discardProducer()
+      await this.#consumer.close().catch(() => undefined)
       throw error
     } finally {
       signal.removeEventListener('abort', stop)
