@@ -5,7 +5,7 @@
  * outputs differ; never on a time.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
@@ -29,7 +29,7 @@ const partitions = Number(values.partitions)
 const systems = values.systems.split(',')
 
 const BROKER_CORE = 0
-const SYSTEM_CORE = 1
+const SYSTEM_CORE = Math.min(1, cpus().length - 1)
 /** Of event time. */
 const EVENTS_PER_SECOND = 2_500
 const SAMPLE_MS = 100

@@ -3,24 +3,10 @@ import { partitionFor } from '../../log/partitioner.ts'
 import type { Log } from '../../log/port.ts'
 import { Worker, type WorkerOptions } from '../../processor/runtime/worker.ts'
 import { PipelineDriver } from '../../processor/testing/driver.ts'
-import { definePipeline, source } from '../../processor/topology/pipeline.ts'
-import { contract } from '../../schemas/contract.ts'
-import { table } from '../../schemas/destinations.ts'
-import { string, timestamp } from '../../schemas/schema.ts'
+import { copies, START } from './copies.ts'
 import { WrappedState } from './wrapped-state.ts'
 
-const START = Date.UTC(2026, 0, 1)
 const PARTITIONS = 2
-const event = contract(
-  'Event',
-  { id: string(), happened: timestamp() },
-  { id: ['id'], key: 'id', eventTime: 'happened', disorder: 0 },
-)
-const pipeline = definePipeline({
-  name: 'copies',
-  sources: { events: source('events', event) },
-  build: ({ events }) => events.to(table('d.copies')),
-})
 
 /** The first `count` ids whose records go to a partition. */
 function idsOf(partition: number, count: number): string[] {
@@ -37,7 +23,7 @@ describe('a task that moves, or comes back', () => {
   const workers: Worker[] = []
 
   beforeEach(async () => {
-    driver = await PipelineDriver.open(pipeline, { partitions: PARTITIONS })
+    driver = await PipelineDriver.open(copies, { partitions: PARTITIONS })
     state = new WrappedState(driver.state)
   })
   afterEach(async () => {

@@ -2,29 +2,14 @@ import assert from 'node:assert/strict'
 import { setUp } from '../../processor/runtime/setup.ts'
 import { Worker } from '../../processor/runtime/worker.ts'
 import { PipelineDriver } from '../../processor/testing/driver.ts'
-import { definePipeline, source } from '../../processor/topology/pipeline.ts'
-import { contract } from '../../schemas/contract.ts'
-import { table } from '../../schemas/destinations.ts'
 import { EmbeddedRegistry } from '../../schemas/registry.ts'
-import { string, timestamp } from '../../schemas/schema.ts'
-
-const START = Date.UTC(2026, 0, 1)
-const event = contract(
-  'Event',
-  { id: string(), happened: timestamp() },
-  { id: ['id'], key: 'id', eventTime: 'happened', disorder: 0 },
-)
-const pipeline = definePipeline({
-  name: 'copies',
-  sources: { events: source('events', event) },
-  build: ({ events }) => events.to(table('d.copies')),
-})
+import { copies, START } from './copies.ts'
 
 describe('a task whose topics somebody else has cut or deleted', () => {
   let driver: PipelineDriver
 
   beforeEach(async () => {
-    driver = await PipelineDriver.open(pipeline, { partitions: 1 })
+    driver = await PipelineDriver.open(copies, { partitions: 1 })
     await send('e-1')
     await driver.settle()
     await send('e-2')

@@ -1,23 +1,8 @@
 import assert from 'node:assert/strict'
 import { Worker, type WorkerOptions } from '../../processor/runtime/worker.ts'
 import { PipelineDriver } from '../../processor/testing/driver.ts'
-import { definePipeline, source } from '../../processor/topology/pipeline.ts'
-import { contract } from '../../schemas/contract.ts'
-import { table } from '../../schemas/destinations.ts'
-import { string, timestamp } from '../../schemas/schema.ts'
+import { copies, START } from './copies.ts'
 import { WrappedState } from './wrapped-state.ts'
-
-const START = Date.UTC(2026, 0, 1)
-const event = contract(
-  'Event',
-  { id: string(), happened: timestamp() },
-  { id: ['id'], key: 'id', eventTime: 'happened', disorder: 0 },
-)
-const pipeline = definePipeline({
-  name: 'copies',
-  sources: { events: source('events', event) },
-  build: ({ events }) => events.to(table('d.copies')),
-})
 
 describe('while the state does not answer', () => {
   let driver: PipelineDriver
@@ -27,7 +12,7 @@ describe('while the state does not answer', () => {
   let number = 0
 
   beforeEach(async () => {
-    driver = await PipelineDriver.open(pipeline, { partitions: 2 })
+    driver = await PipelineDriver.open(copies, { partitions: 2 })
     state = new WrappedState(driver.state)
     said = []
     number = 0

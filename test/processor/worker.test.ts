@@ -3,22 +3,7 @@ import { LogError, type LogErrorCode } from '../../log/errors.ts'
 import type { Log, TransactionalProducer } from '../../log/port.ts'
 import { Worker } from '../../processor/runtime/worker.ts'
 import { PipelineDriver } from '../../processor/testing/driver.ts'
-import { definePipeline, source } from '../../processor/topology/pipeline.ts'
-import { contract } from '../../schemas/contract.ts'
-import { table } from '../../schemas/destinations.ts'
-import { string, timestamp } from '../../schemas/schema.ts'
-
-const START = Date.UTC(2026, 0, 1)
-const event = contract(
-  'Event',
-  { id: string(), happened: timestamp() },
-  { id: ['id'], key: 'id', eventTime: 'happened', disorder: 0 },
-)
-const pipeline = definePipeline({
-  name: 'copies',
-  sources: { events: source('events', event) },
-  build: ({ events }) => events.to(table('d.copies')),
-})
+import { copies, START } from './copies.ts'
 
 type Call = 'send' | 'sendOffsets' | 'commit'
 
@@ -57,7 +42,7 @@ describe('a worker', () => {
   let number = 0
 
   beforeEach(async () => {
-    driver = await PipelineDriver.open(pipeline, { partitions: 1 })
+    driver = await PipelineDriver.open(copies, { partitions: 1 })
   })
   afterEach(() => driver.close())
 
