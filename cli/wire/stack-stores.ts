@@ -24,7 +24,7 @@ export interface StackStoresOptions {
 export async function openStackStores(options: StackStoresOptions): Promise<Stores> {
   const { stack, clientId, clock, notice, signal } = options
   const { redis } = stack
-  const log = await openKafkaLog({ ...connectionTo(stack.kafka), clientId, clock, report: notice })
+  const log = await openKafkaLog({ ...connectionTo(stack.kafka), clientId, clock, report: notice, signal })
   const schemas =
     stack.registry === null
       ? new EmbeddedRegistry(new TopicRegistryStore(log))

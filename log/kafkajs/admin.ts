@@ -9,9 +9,10 @@ import type {
 } from '../port.ts'
 import { type Client, MAIN_LANE } from './client.ts'
 import type { Coordinators } from './coordinators.ts'
-import { assertAccepted, finalError, KAFKA, kafkaError, nameOf } from './errors.ts'
+import { assertAccepted, finalError, KAFKA, kafkaError, nameOf, UnknownTopic } from './errors.ts'
 import { fetchOffsets } from './hardening/stale-offsets.ts'
-import { createTopicsRequest, deleteTopicsRequest, describeConfigsRequest } from './kafkajs-requests.ts'
+import { createTopicsRequest, deleteTopicsRequest } from './kafkajs-requests.ts'
+import { describeConfigsRequest } from './requests/configs.ts'
 import { deleteRecordsRequest, EARLIEST, LATEST, listOffsetsRequest } from './requests/offsets.ts'
 import type { KafkaRequest, PartitionError } from './requests/request.ts'
 import { cleanupOf, configsOf } from './topic-configs.ts'
@@ -45,9 +46,11 @@ export class KafkaAdmin implements LogAdmin {
     )
     await this.#client.retrying('Creating topics', async () => {
       for (const { topic, errorCode, errorMessage } of await this.#sendToController(request)) {
-        if (errorCode === KAFKA.topicAlreadyExists) continue
         const said = errorMessage === null ? '' : ` (${errorMessage})`
-        assertAccepted(errorCode, `Creating topic ${topic}${said}`)
+        if (errorCode !== KAFKA.topicAlreadyExists) {
+          assertAccepted(errorCode, `Creating topic ${topic}${said}`)
+        }
+        this.#client.created(topic)
       }
     })
     const names = topics.map(({ name }) => name)
@@ -67,15 +70,24 @@ export class KafkaAdmin implements LogAdmin {
     if (names.length === 0) return []
     return this.#client.retrying('Describing topics', async () => {
       const { topics } = await this.#client.metadata(names)
+      for (const { name, errorCode } of topics) {
+        // One that may not be seen is not one that is not there.
+        if (errorCode !== KAFKA.unknownTopicOrPartition) assertAccepted(errorCode, `Describing topic ${name}`)
+      }
       const known = new Map(topics.filter(isKnown).map((topic) => [topic.name, topic]))
+      const unheard = names.find((name) => !known.has(name) && this.#client.wasJustCreated(name))
+      if (unheard !== undefined) throw new UnknownTopic(`Topic ${unheard}`, true)
       if (known.size === 0) return names.map(() => null)
-      const request = describeConfigsRequest([...known.keys()], ['cleanup.policy', 'retention.ms'])
+      const settings = ['cleanup.policy', 'retention.ms', 'max.message.bytes']
+      const request = describeConfigsRequest(
+        [...known.keys()].map((name) => ({ type: 'topic', name, names: settings })),
+      )
       const configs = new Map<string, ReadonlyMap<string, string>>()
       for (const described of await this.#client.sendToAny(request)) {
         // Deleted meanwhile.
-        if (described.errorCode === KAFKA.unknownTopicOrPartition) known.delete(described.topic)
-        else assertAccepted(described.errorCode, `Describing topic ${described.topic}`)
-        configs.set(described.topic, described.configs)
+        if (described.errorCode === KAFKA.unknownTopicOrPartition) known.delete(described.name)
+        else assertAccepted(described.errorCode, `Describing topic ${described.name}`)
+        configs.set(described.name, new Map(described.entries.map(({ name, value }) => [name, value ?? ''])))
       }
       return names.map((name): TopicDescription | null => {
         const topic = known.get(name)
@@ -86,6 +98,7 @@ export class KafkaAdmin implements LogAdmin {
           partitions: topic.partitions.length,
           cleanup: cleanupOf(configs.get(name)!.get('cleanup.policy')!),
           retentionMs: Number(configs.get(name)!.get('retention.ms')),
+          maxBatchBytes: Number(configs.get(name)!.get('max.message.bytes')),
         }
       })
     })
@@ -110,11 +123,12 @@ export class KafkaAdmin implements LogAdmin {
       if (answer!.errorCode === KAFKA.unknownTopicOrPartition) {
         // Its answer got lost, but not the request.
         if (isAgain) return
+        if (this.#client.wasJustCreated(name)) throw new UnknownTopic(`Topic ${name}`, true)
         throw finalError(answer!.errorCode, subject)
       }
       assertAccepted(answer!.errorCode, subject)
     })
-    this.#client.forget(name)
+    this.#client.deleted(name)
     await this.#client.retrying(`Waiting for topic ${name} to be gone`, async () => {
       const { topics } = await this.#client.metadata([name])
       if (topics.some(isKnown)) throw kafkaError(KAFKA.leaderNotAvailable, `Topic ${name} is still there`)

@@ -32,6 +32,8 @@ interface KnownTopic {
 }
 
 const NO_LEADER = -1
+/** KafkaJS's words where the other side ended the connection. */
+const CLOSED = /Closed connection/
 
 /**
  * The cluster: who leads what, and connections to its brokers, one a broker and lane, made when first used and made
@@ -41,6 +43,9 @@ export class Client {
   readonly options: ClientOptions
   readonly #connections = new Map<string, Promise<BrokerConnection>>()
   readonly #topics = new Map<string, KnownTopic>()
+  /** By `performance.now()`; when the controller said that the topic is there. */
+  readonly #createdMs = new Map<string, number>()
+  readonly #firstSeenMs = new Map<string, number>()
   #nodes = new Map<number, Address>()
   #clusterId: string | null = null
   #controllerId = -1
@@ -53,7 +58,22 @@ export class Client {
 
   /** @throws LogError UNAVAILABLE, UNAUTHORIZED, UNSUPPORTED_VERSION */
   async connect(): Promise<void> {
-    await this.retrying('Connecting to Kafka', () => this.metadata([]))
+    try {
+      await this.retrying('Connecting to Kafka', () => this.metadata([]))
+    } catch (error) {
+      throw error instanceof LogError && CLOSED.test(error.message) ? this.#closedBy(error) : error
+    }
+  }
+
+  /** Brokers close a connection without a word when TLS or log-in are not as they want them. */
+  #closedBy(error: LogError): LogError {
+    const { ssl, sasl } = this.options
+    const how = `${ssl === null ? 'without TLS' : 'by TLS'} and ${sasl === null ? 'without a log-in' : `logging in by ${sasl.mechanism}`}`
+    return new LogError(
+      error.code,
+      `${error.message}. It was spoken to ${how}: check that this listener wants it so`,
+      { cause: error },
+    )
   }
 
   get clusterId(): string {
@@ -141,7 +161,7 @@ export class Client {
     return partitions.map((partition) => {
       const leader = this.#topics.get(partition.topic)?.leaders[partition.partition]
       const subject = `Partition ${nameOf(partition)}`
-      if (leader === undefined) throw new UnknownTopic(subject)
+      if (leader === undefined) throw new UnknownTopic(subject, false)
       if (leader.nodeId === NO_LEADER) throw kafkaError(KAFKA.leaderNotAvailable, subject)
       return leader
     })
@@ -161,6 +181,22 @@ export class Client {
     this.#topics.delete(topic)
   }
 
+  /** It is there, whatever a broker says that has not heard of it yet. */
+  created(topic: string): void {
+    this.#createdMs.set(topic, performance.now())
+  }
+
+  deleted(topic: string): void {
+    this.forget(topic)
+    this.#createdMs.delete(topic)
+    this.#firstSeenMs.delete(topic)
+  }
+
+  /** Said to be there so short a time ago that a broker may not have heard of it. */
+  wasJustCreated(topic: string): boolean {
+    return this.#isRecent(this.#createdMs.get(topic))
+  }
+
   /** Fresh from a broker. `topics` null: all there are. @throws ConnectionLost, LogError CLUSTER_CHANGED */
   async metadata(topics: readonly string[] | null): Promise<ClusterMetadata> {
     if (this.#changed !== null) throw this.#changed
@@ -176,7 +212,10 @@ export class Client {
     return names.map((name) => {
       const topic = byName.get(name)
       const errorCode = topic?.errorCode ?? KAFKA.unknownTopicOrPartition
-      if (errorCode === KAFKA.unknownTopicOrPartition) throw new UnknownTopic(`Topic ${name}`)
+      if (errorCode === KAFKA.unknownTopicOrPartition) {
+        const isNew = this.wasJustCreated(name) || this.#isRecent(this.#firstSeenMs.get(name))
+        throw new UnknownTopic(`Topic ${name}`, isNew)
+      }
       if (errorCode !== 0) throw kafkaError(errorCode, `Topic ${name}`)
       return topic!
     })
@@ -207,7 +246,11 @@ export class Client {
 
   /** No request goes to a broker before it has said which cluster it is of. */
   async #open(address: Address): Promise<BrokerConnection> {
-    const connection = await BrokerConnection.open(this.options.route(address), this.options)
+    const connection = await BrokerConnection.open(
+      this.options.route(address),
+      this.options,
+      this.options.retry.closing,
+    )
     const { clusterId } = await connection.send(metadataRequest([]), this.options.requestTimeoutMs)
     this.#clusterId ??= clusterId
     if (clusterId !== this.#clusterId) {
@@ -231,7 +274,12 @@ export class Client {
         leaders[partition] = { nodeId: leader, epoch: leaderEpoch }
       }
       this.#topics.set(name, { topicId, leaders })
+      if (!this.#firstSeenMs.has(name)) this.#firstSeenMs.set(name, performance.now())
     }
+  }
+
+  #isRecent(sinceMs: number | undefined): boolean {
+    return sinceMs !== undefined && performance.now() - sinceMs < this.options.retryTimeoutMs
   }
 
   #clusterChanged(clusterId: string): LogError {

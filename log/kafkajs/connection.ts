@@ -1,13 +1,11 @@
-import { connect as connectTcp, isIP, type Socket } from 'node:net'
-import { connect as connectTls, type ConnectionOptions as TlsOptions } from 'node:tls'
-import KafkaConnection from 'kafkajs/src/network/connection.js'
+import type { ConnectionOptions as TlsOptions } from 'node:tls'
 import { LogError } from '../errors.ts'
 import { ConnectionLost } from './errors.ts'
 import { StallWatchdog } from './hardening/stall-watchdog.ts'
-import { mendTimerLoop } from './hardening/timer-loop.ts'
 import { apiVersionsRequest } from './kafkajs-requests.ts'
 import type { KafkaRequest } from './requests/request.ts'
-import { assertSpeaks, type ApiVersions } from './versions.ts'
+import { Transport } from './transport.ts'
+import { assertSpeaks } from './versions.ts'
 
 export type SaslOptions =
   | {
@@ -34,18 +32,6 @@ export interface Address {
   readonly port: number
 }
 
-const KEEP_ALIVE_MS = 10_000
-
-const silent = {
-  namespace: () => silent,
-  debug: (): void => {},
-  info: (): void => {},
-  warn: (): void => {},
-  error: (): void => {},
-}
-
-mendTimerLoop()
-
 /**
  * One TCP connection to one broker, logged in: KafkaJS's, used once. (KafkaJS connects the same object again, with
  * the half of a response that the broken connection left in it.) The broker answers a connection's requests in
@@ -53,36 +39,34 @@ mendTimerLoop()
  */
 export class BrokerConnection {
   readonly address: string
-  readonly #connection: KafkaConnection
+  readonly #connection: Transport
   readonly #watchdog = new StallWatchdog((reason) => this.close(reason))
 
-  private constructor(address: string, connection: KafkaConnection) {
+  private constructor(address: string, connection: Transport) {
     this.address = address
     this.#connection = connection
   }
 
-  /** @throws ConnectionLost, LogError UNAUTHORIZED or UNSUPPORTED_VERSION */
-  static async open({ host, port }: Address, options: ConnectionOptions): Promise<BrokerConnection> {
-    const kafka = new KafkaConnection({
-      host,
-      port,
-      logger: silent,
-      socketFactory: openSocket,
-      // Time-outs are the watchdog's.
-      requestTimeout: 2 ** 31 - 1,
-      enforceRequestTimeout: false,
-      connectionTimeout: options.connectionTimeoutMs,
-      ssl: options.ssl,
-      // KafkaJS writes into it.
-      sasl: options.sasl === null ? null : { ...options.sasl },
-      clientId: options.clientId,
-    })
-    const connection = new BrokerConnection(`${host}:${port}`, kafka)
+  /**
+   * @param closing aborted, it is given up at once
+   * @throws ConnectionLost, LogError UNAUTHORIZED or UNSUPPORTED_VERSION
+   */
+  static async open(
+    { host, port }: Address,
+    options: ConnectionOptions,
+    closing?: AbortSignal,
+  ): Promise<BrokerConnection> {
+    const transport = new Transport({ host, port, ...options })
+    const connection = new BrokerConnection(`${host}:${port}`, transport)
+    const giveUp = (): void => connection.close('It was closed')
+    closing?.addEventListener('abort', giveUp)
     try {
       await connection.#watchdog.watch('Connecting', options.connectionTimeoutMs, connection.#logIn())
     } catch (error) {
       connection.close('It could not be opened')
       throw connectError(error, connection.address, options.sasl?.mechanism ?? null)
+    } finally {
+      closing?.removeEventListener('abort', giveUp)
     }
     return connection
   }
@@ -98,7 +82,7 @@ export class BrokerConnection {
   async send<Result>(request: KafkaRequest<Result>, timeoutMs: number): Promise<Result> {
     const { apiName } = request.request
     try {
-      return (await this.#watchdog.watch(apiName, timeoutMs, this.#connection.send(request))) as Result
+      return await this.#watchdog.watch(apiName, timeoutMs, this.#connection.send(request))
     } catch (error) {
       if (error instanceof LogError) throw error
       if (isLogInRefused(error)) throw logInRefused(error, this.address, null)
@@ -114,13 +98,14 @@ export class BrokerConnection {
     const connection = this.#connection
     connection.rejectRequests(new Error(reason))
     void connection.disconnect()
-    connection.socket?.destroy()
+    // With an error, so that connecting ends too.
+    connection.socket?.destroy(new Error(reason))
   }
 
   async #logIn(): Promise<void> {
     const connection = this.#connection
     await connection.connect()
-    const versions = (await connection.send(apiVersionsRequest())) as ApiVersions
+    const versions = await connection.send(apiVersionsRequest())
     assertSpeaks(versions, this.address)
     connection.setVersions(
       Object.fromEntries(
@@ -130,23 +115,6 @@ export class BrokerConnection {
     connection.setSupportAuthenticationProtocol(true)
     await connection.authenticate()
   }
-}
-
-function openSocket(options: {
-  host: string
-  port: number
-  ssl: object | null
-  onConnect: () => void
-}): Socket {
-  const { host, port, ssl, onConnect } = options
-  const socket =
-    ssl === null
-      ? connectTcp({ host, port }, onConnect)
-      : connectTls({ host, port, ...(isIP(host) === 0 ? { servername: host } : {}), ...ssl }, onConnect)
-  socket.setKeepAlive(true, KEEP_ALIVE_MS)
-  // A commit is a chain of small requests, each of which waits for the answer to the one before.
-  socket.setNoDelay(true)
-  return socket
 }
 
 function connectError(error: unknown, address: string, mechanism: string | null): unknown {

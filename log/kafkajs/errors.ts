@@ -9,6 +9,7 @@ export const KAFKA = {
   leaderNotAvailable: 5,
   notLeader: 6,
   requestTimedOut: 7,
+  messageTooLarge: 10,
   notCoordinator: 16,
   illegalGeneration: 22,
   unknownMemberId: 25,
@@ -109,9 +110,13 @@ export class PassingError extends Error {
 
 /** The cluster's metadata have no such topic or partition, or do not have it yet. */
 export class UnknownTopic extends PassingError {
-  constructor(subject: string) {
+  /** It is known to be there, or was until just now. */
+  readonly isNew: boolean
+
+  constructor(subject: string, isNew: boolean) {
     super(KAFKA.unknownTopicOrPartition, subject)
     this.name = 'UnknownTopic'
+    this.isNew = isNew
   }
 }
 

@@ -46,6 +46,8 @@ export class KafkaGroupConsumer implements GroupConsumer {
   #assigned: Assignment | null = null
   readonly #partitions = new Map<string, FetchedPartition>()
   #polling: Promise<unknown> | null = null
+  /** The cohort that `onWaiting` was told of. */
+  #waitsFor: string | null = null
   #isWokenUp = false
   #isClosed = false
 
@@ -65,6 +67,7 @@ export class KafkaGroupConsumer implements GroupConsumer {
     this.#membership = new Membership(client, coordinators, {
       groupId: options.groupId,
       topics: options.topics,
+      cohort: options.cohort ?? '',
       sessionTimeoutMs,
       heartbeatIntervalMs: Math.ceil(sessionTimeoutMs / HEARTBEATS_A_SESSION),
       maxPollIntervalMs: defaults.maxPollIntervalMs,
@@ -205,6 +208,9 @@ export class KafkaGroupConsumer implements GroupConsumer {
       await this.#membership.leave()
       throw error
     }
+    const { waitsFor } = assignment
+    if (waitsFor !== null && waitsFor !== this.#waitsFor) this.#options.onWaiting?.(waitsFor)
+    this.#waitsFor = waitsFor
   }
 
   #partition(partition: TopicPartition): FetchedPartition {

@@ -58,6 +58,11 @@ export interface KafkaLogOptions {
   readonly fetchMaxWaitMs?: number
   /** Where a broker is reached that names this as its address: for tunnels and forwarded ports. Default: there. */
   readonly route?: (address: Address) => Address
+  /**
+   * Aborted, no call waits for brokers that do not answer: connecting ends at once, and so does everything as soon
+   * as Kafka is not reached, with CLOSED. While it answers, what is under way can be finished.
+   */
+  readonly signal?: AbortSignal
   /** Told once when Kafka does not answer, and once when it does again. */
   readonly report?: (message: string) => void
   /** Stamps what is written to topics that keep their producers' times. Default: the system's. */
@@ -71,11 +76,13 @@ const MIB = 1024 * 1024
 
 /**
  * A log on Kafka 3.0 or newer.
- * @throws LogError UNAVAILABLE, UNAUTHORIZED, UNSUPPORTED_VERSION, INVALID_STATE (an option that cannot be)
+ * @throws LogError UNAVAILABLE, UNAUTHORIZED, UNSUPPORTED_VERSION, INVALID_STATE (an option that cannot be),
+ *   CLOSED (the signal)
  */
 export async function openKafkaLog(options: KafkaLogOptions): Promise<Log> {
   const closing = new AbortController()
   const report = options.report ?? ((): void => {})
+  const troubles = new Troubles(report)
   const client = new Client({
     brokers: options.brokers.map(parseAddress),
     clientId: options.clientId ?? 'millrace',
@@ -90,16 +97,24 @@ export async function openKafkaLog(options: KafkaLogOptions): Promise<Log> {
       timer: options.timer ?? systemTimer,
       random: options.random ?? Math.random,
       closing: closing.signal,
-      troubles: new Troubles(report),
+      troubles,
     },
   })
+  const end = (): void => {
+    closing.abort()
+    client.close()
+  }
+  const { signal } = options
+  signal?.addEventListener('abort', end, { signal: closing.signal })
+  if (signal?.aborted === true) end()
   try {
     await client.connect()
   } catch (error) {
-    closing.abort()
-    client.close()
+    end()
     throw error
   }
+  signal?.removeEventListener('abort', end)
+  signal?.addEventListener('abort', () => troubles.whenAny(end), { signal: closing.signal })
   return new KafkaLog(client, closing, options, report)
 }
 

@@ -34,8 +34,12 @@ declare module 'kafkajs/src/network/connection.js' {
     disconnect(): Promise<unknown>
     authenticate(): Promise<void>
     isConnected(): boolean
+    isAuthenticated(): boolean
+    /** @throws KafkaJSConnectionError */
+    failIfNotConnected(): void
     setVersions(versions: Record<number, { minVersion: number; maxVersion: number }>): void
     setSupportAuthenticationProtocol(isSupported: boolean): void
+    processData(chunk: Buffer): void
     rejectRequests(error: Error): void
     send(request: object): Promise<unknown>
   }

@@ -205,35 +205,3 @@ export function deleteTopicsRequest(names: readonly string[], timeoutMs: number)
       topicErrors.map((error) => ({ ...error, errorMessage: null })),
   )
 }
-
-export interface TopicConfigs {
-  readonly topic: string
-  readonly errorCode: number
-  readonly configs: ReadonlyMap<string, string>
-}
-
-const TOPIC_RESOURCE = 2
-
-export function describeConfigsRequest(
-  topics: readonly string[],
-  configNames: readonly string[],
-): KafkaRequest<TopicConfigs[]> {
-  type Wire = {
-    resources: {
-      errorCode: number
-      resourceName: string
-      configEntries: { configName: string; configValue: string }[]
-    }[]
-  }
-  return kafkajsRequest(
-    'DescribeConfigs',
-    2,
-    [{ resources: topics.map((name) => ({ type: TOPIC_RESOURCE, name, configNames })) }],
-    ({ resources }: Wire) =>
-      resources.map(({ errorCode, resourceName, configEntries }) => ({
-        topic: resourceName,
-        errorCode,
-        configs: new Map(configEntries.map(({ configName, configValue }) => [configName, configValue])),
-      })),
-  )
-}

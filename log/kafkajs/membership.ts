@@ -1,3 +1,4 @@
+import { runningCohort, type Share } from '../assignor.ts'
 import { LogError } from '../errors.ts'
 import type { GroupMetadata, TopicPartition } from '../port.ts'
 import {
@@ -22,6 +23,7 @@ import {
 export interface MembershipOptions {
   readonly groupId: string
   readonly topics: readonly (readonly string[])[]
+  readonly cohort: string
   readonly sessionTimeoutMs: number
   readonly heartbeatIntervalMs: number
   /** A member that does not poll for so long leaves; others wait so long for it to join again. */
@@ -33,8 +35,7 @@ export interface MembershipOptions {
   readonly report: (message: string) => void
 }
 
-export interface Assignment {
-  readonly partitions: readonly TopicPartition[]
+export interface Assignment extends Share {
   readonly group: GroupMetadata
 }
 
@@ -173,9 +174,9 @@ export class Membership {
           await this.#client.topics([...new Set(this.#options.topics.flat())])
           const joined = await this.#joinGroup()
           if (joined === null) continue
-          const partitions = await this.#syncGroup(joined)
-          if (partitions === null) continue
-          this.#enter(joined, partitions)
+          const share = await this.#syncGroup(joined)
+          if (share === null) continue
+          this.#enter(joined, share)
           return
         } catch (error) {
           if (this.#isClosed || !isPassing(error)) throw error
@@ -187,17 +188,17 @@ export class Membership {
     }
   }
 
-  #enter({ memberId, generationId: generation }: JoinedGroup, partitions: readonly TopicPartition[]): void {
+  #enter({ memberId, generationId: generation }: JoinedGroup, share: Share): void {
     if (this.#isClosed) return
     this.#generation = generation
-    this.#assignment = { partitions, group: { groupId: this.#options.groupId, memberId, generation } }
+    this.#assignment = { ...share, group: { groupId: this.#options.groupId, memberId, generation } }
     this.#state = 'joined'
     this.#startHeartbeats()
   }
 
   /** Null: to be tried again at once, as what the answer made of this member. */
   async #joinGroup(): Promise<JoinedGroup | null> {
-    const { groupId, sessionTimeoutMs, maxPollIntervalMs, topics, lane } = this.#options
+    const { groupId, sessionTimeoutMs, maxPollIntervalMs, topics, cohort, lane } = this.#options
     const request = joinGroupRequest({
       groupId,
       memberId: this.#memberId,
@@ -206,6 +207,7 @@ export class Membership {
       protocol: ASSIGNER_PROTOCOL,
       metadata: encodeClaim({
         topics,
+        cohort,
         previous: this.#previous,
         previousGeneration: this.#previousGeneration,
       }),
@@ -234,7 +236,7 @@ export class Membership {
   }
 
   /** Null: the group has moved on meanwhile, to be joined again at once. */
-  async #syncGroup(joined: JoinedGroup): Promise<TopicPartition[] | null> {
+  async #syncGroup(joined: JoinedGroup): Promise<Share | null> {
     const { groupId, lane } = this.#options
     const { memberId, generationId: generation } = joined
     const request = syncGroupRequest({
@@ -258,13 +260,18 @@ export class Membership {
       memberId,
       claim: decodeClaim(memberMetadata),
     }))
-    const names = [...new Set(claims.flatMap(({ claim }) => claim.topics.flat()))]
+    // Of those that wait, a topic may not be there yet.
+    const running = runningCohort(claims.map(({ claim }) => claim))
+    const topicsOfRunning = claims.flatMap(({ claim }) =>
+      claim.cohort === running ? claim.topics.flat() : [],
+    )
+    const names = [...new Set(topicsOfRunning)]
     const topics = await this.#client.topics(names)
     const counts = new Map(topics.map(({ name, partitions }) => [name, partitions.length]))
     const assigned = assignGroup(claims, (topic) => counts.get(topic)!)
-    return [...assigned].map(([memberId, partitions]) => ({
+    return [...assigned].map(([memberId, share]) => ({
       memberId,
-      memberAssignment: encodeAssignment(partitions),
+      memberAssignment: encodeAssignment(share),
     }))
   }
 

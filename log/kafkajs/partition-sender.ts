@@ -165,14 +165,43 @@ export class PartitionSender {
     // A duplicate is what an earlier try has appended.
     const isAppended = errorCode === 0 || errorCode === KAFKA.duplicateSequence
     if (!isAppended) {
+      // What the topic takes is known to the broker alone: many small records may make too large a batch.
+      if (errorCode === KAFKA.messageTooLarge && chunk.batch.count > 1) {
+        this.#split(queue)
+        return null
+      }
       const said = errorMessage === null ? '' : ` (${errorMessage})`
-      const error = kafkaError(errorCode, `Records of ${queue.name} were refused${said}`)
+      const { count } = chunk.batch
+      const what = `${count} record${count === 1 ? '' : 's'} of ${queue.name} (${chunk.encoded!.records.length} bytes)`
+      const error = kafkaError(errorCode, `${what} refused${said}`)
       if (!isPassing(error)) this.#release(queue, 0)
       return error
     }
     if (chunk.isFirst) offsets[chunk.index] = baseOffset
     this.#release(queue, chunk.batch.count)
     return null
+  }
+
+  /** The first chunk goes in two halves; nothing of it was appended. */
+  #split(queue: Queue): void {
+    const chunk = queue.chunks[0]!
+    this.#release(queue, 0)
+    const { topic, partition, buffer, byteLength, positions, count } = chunk.batch
+    const half = count >> 1
+    const part = (from: number, until: number): Chunk => ({
+      ...chunk,
+      batch: {
+        topic,
+        partition,
+        buffer,
+        byteLength,
+        positions: positions.subarray(from * STRIDE, until * STRIDE),
+        count: until - from,
+      },
+      isFirst: chunk.isFirst && from === 0,
+      encoded: null,
+    })
+    queue.chunks.unshift(part(0, half), part(half, count))
   }
 
   #release(queue: Queue, appended: number): void {

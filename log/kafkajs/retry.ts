@@ -12,7 +12,7 @@ export interface RetryOptions {
   readonly troubles: Troubles
 }
 
-/** So long may a topic be unknown to a broker that has not heard of it yet. */
+/** So long may a topic that nobody has said to be there be unknown to a broker. */
 const UNKNOWN_TOPIC_MS = 500
 const FIRST_PAUSE_MS = 20
 const FIRST_BRIEF_PAUSE_MS = 2
@@ -25,14 +25,22 @@ const REPORT_AFTER_MS = 2_000
 export class Troubles {
   readonly #report: (message: string) => void
   readonly #troubled = new Set<object>()
+  #onTrouble: (() => void) | null = null
 
   constructor(report: (message: string) => void) {
     this.#report = report
   }
 
+  /** Calls back as soon as Kafka does not answer: now, or when it comes to that. */
+  whenAny(onTrouble: () => void): void {
+    if (this.#troubled.size > 0) onTrouble()
+    else this.#onTrouble = onTrouble
+  }
+
   add(who: object, error: Error): void {
     if (this.#troubled.size === 0) this.#report(`Kafka: ${error.message}. Trying again until it answers.`)
     this.#troubled.add(who)
+    this.#onTrouble?.()
   }
 
   remove(who: object): void {
@@ -94,6 +102,7 @@ export class Retry {
     const failingMs = nowMs - this.#sinceMs
     this.#checkUnknownTopic(error, nowMs)
     if (failingMs >= this.#timeoutMs) {
+      if (error instanceof UnknownTopic) throw finalError(error.kafkaCode, error.subject, error)
       throw new LogError(
         'UNAVAILABLE',
         `${this.#what} has failed for ${Math.round(failingMs)} ms, at last: ${error.message}. ` +
@@ -115,7 +124,7 @@ export class Retry {
   }
 
   #checkUnknownTopic(error: Error, nowMs: number): void {
-    if (!(error instanceof UnknownTopic)) {
+    if (!(error instanceof UnknownTopic) || error.isNew) {
       this.#unknownTopicSinceMs = null
       return
     }

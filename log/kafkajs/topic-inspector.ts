@@ -1,7 +1,12 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { LogError } from '../errors.ts'
 import { finalError } from './errors.ts'
 import { KafkaProbe, type ProbeOptions } from './probe.ts'
 import { alterConfigsRequest } from './requests/configs.ts'
+
+/** The controller has a change at once; the brokers hear of it a little later. */
+const HEARD_MS = 10_000
+const HEARD_POLL_MS = 20
 
 /** A topic as it is in Kafka. */
 export interface TopicState {
@@ -56,7 +61,7 @@ export class TopicInspector {
     })
   }
 
-  /** Changes the named settings; the others stay. @throws LogError */
+  /** Changes the named settings, and waits until the broker that is asked has heard of them. @throws LogError */
   async change(
     topics: readonly { readonly name: string; readonly set: Readonly<Record<string, string>> }[],
   ): Promise<void> {
@@ -67,6 +72,15 @@ export class TopicInspector {
     for (const { name, errorCode, errorMessage } of await this.#probe.ask(request)) {
       if (errorCode !== 0) throw finalError(errorCode, `Changing topic ${name}${said(errorMessage)}`)
     }
+    const endsAt = performance.now() + HEARD_MS
+    for (const { name, set } of topics) {
+      while (!(await this.#holds(name, set)) && performance.now() < endsAt) await sleep(HEARD_POLL_MS)
+    }
+  }
+
+  async #holds(name: string, set: Readonly<Record<string, string>>): Promise<boolean> {
+    const settings = (await this.#configsOf([name], Object.keys(set))).get(name)!
+    return Object.entries(set).every(([key, value]) => settings.get(key)?.value === value)
   }
 
   close(): void {

@@ -1,47 +1,8 @@
 import { assertAccepted, KAFKA } from './errors.ts'
 import type { Client } from './client.ts'
 import type { Coordinators } from './coordinators.ts'
-import { kafkaRequest, type KafkaRequest } from './requests/request.ts'
+import { describeTransactionRequest } from './requests/describe-transaction.ts'
 import type { TransactionIdentity } from './requests/transactions.ts'
-
-interface TransactionDescription {
-  readonly errorCode: number
-  /** `Ongoing`, `PrepareCommit`, `CompleteCommit`… */
-  readonly state: string
-  readonly producerId: number
-  readonly producerEpoch: number
-}
-
-/** DescribeTransactions v0 (Kafka 3.0). Reads what the coordinator has in memory; writes nothing. */
-export function describeTransactionRequest(transactionalId: string): KafkaRequest<TransactionDescription> {
-  return kafkaRequest(
-    { key: 65, version: 0, name: 'DescribeTransactions', flexible: true },
-    (writer) => {
-      writer.compactArray([transactionalId], (id) => writer.compactString(id))
-      writer.noTags()
-    },
-    (reader) => {
-      const throttleMs = reader.int32()
-      const [result] = reader.compactArray(() => {
-        const errorCode = reader.int16()
-        reader.compactString()
-        const state = reader.compactString()
-        reader.int32()
-        reader.int64()
-        const producerId = reader.int64()
-        const producerEpoch = reader.int16()
-        reader.compactArray(() => {
-          reader.compactString()
-          reader.compactArray(() => reader.int32())
-          reader.skipTags()
-        })
-        reader.skipTags()
-        return { errorCode, state, producerId, producerEpoch }
-      })
-      return { throttleMs, result: result! }
-    },
-  )
-}
 
 /**
  * Waits until a decided transaction's markers stand in every partition. EndTxn answers before that, and until then

@@ -3,6 +3,7 @@ import { LogError } from '../errors.ts'
 import type {
   GroupMetadata,
   OffsetAndMetadata,
+  TopicPartition,
   TransactionalProducer,
   TransactionalProducerOptions,
 } from '../port.ts'
@@ -10,6 +11,7 @@ import type { Client } from './client.ts'
 import type { Coordinators } from './coordinators.ts'
 import { KAFKA, kafkaError, nameOf } from './errors.ts'
 import { endTransaction } from './hardening/bricked-producer.ts'
+import { LateRequests } from './hardening/late-requests.ts'
 import { PartitionSender, type SenderOptions } from './partition-sender.ts'
 import type { KafkaRequest, PartitionError } from './requests/request.ts'
 import {
@@ -27,11 +29,14 @@ const FENCED: ReadonlySet<number> = new Set([KAFKA.invalidProducerEpoch, KAFKA.p
 interface Session {
   readonly identity: TransactionIdentity
   readonly sender: PartitionSender
+  readonly late: LateRequests
 }
 
 /*
  *   created ──init──► idle ◄──commit, abort── open
  *                      └──────── begin ────────►┘       any error: failed, for good
+ *
+ * An epoch, and with it the session, lasts until a request of it may come late.
  */
 
 export class KafkaTransactionalProducer implements TransactionalProducer {
@@ -48,6 +53,8 @@ export class KafkaTransactionalProducer implements TransactionalProducer {
   readonly #partitions = new Set<string>()
   /** Groups likewise. */
   readonly #groups = new Set<string>()
+  /** Whose offsets were sent last. */
+  #lastGroup: string | null = null
   /** When the coordinator's timer of the open transaction began, at the earliest; null: it has not. */
   #startedMs: number | null = null
   /** Calls go one after another. */
@@ -71,13 +78,7 @@ export class KafkaTransactionalProducer implements TransactionalProducer {
       this.#assertUsable()
       if (this.#session !== null) throw this.#outOfTurn('was initialised already')
       const subject = `Initialising the transactional producer ${this.#transactionalId}`
-      const request = initProducerIdRequest({
-        transactionalId: this.#transactionalId,
-        transactionTimeoutMs: this.#timeoutMs,
-      })
-      const { producerId, producerEpoch } = await this.#ask(subject, request, ({ errorCode }) => errorCode)
-      const identity = { transactionalId: this.#transactionalId, producerId, producerEpoch }
-      this.#session = { identity, sender: new PartitionSender(this.#client, identity, this.#senderOptions) }
+      this.#session = await this.#newSession(subject)
     })
   }
 
@@ -95,13 +96,7 @@ export class KafkaTransactionalProducer implements TransactionalProducer {
         // Unknown ones are refused before the coordinator hears of them.
         await this.#client.retrying('Finding the leaders of partitions', () => this.#client.leaders(added))
         const partitions = [...new Map(added.map((batch) => [nameOf(batch), batch])).values()]
-        this.#startedMs ??= performance.now()
-        await this.#ask(
-          `Adding partitions to transaction ${this.#transactionalId}`,
-          addPartitionsToTxnRequest(identity, partitions),
-          firstError,
-        )
-        for (const partition of partitions) this.#partitions.add(nameOf(partition))
+        await this.#addPartitions(identity, partitions)
       }
       const offsets = await sender.send(batches)
       const unknown = offsets.findIndex((offset, i) => offset < 0 && batches[i]!.count > 0)
@@ -114,23 +109,44 @@ export class KafkaTransactionalProducer implements TransactionalProducer {
   }
 
   async sendOffsets(offsets: readonly OffsetAndMetadata[], group: GroupMetadata): Promise<void> {
-    return this.#inTransaction(async ({ identity }) => {
+    return this.#inTransaction(async ({ identity, late }) => {
       if (offsets.length === 0) return
       const { groupId } = group
       const subject = `Offsets of group ${groupId}, generation ${group.generation}, in transaction ${this.#transactionalId}`
-      if (!this.#groups.has(groupId)) {
-        this.#startedMs ??= performance.now()
-        await this.#ask(subject, addOffsetsToTxnRequest(identity, groupId), (code) => code)
-        this.#groups.add(groupId)
-      }
+      await this.#addGroup(identity, groupId)
+      this.#lastGroup = groupId
       // Protocol step 3: refused where the generation is not the group's own any more.
       const request = txnOffsetCommitRequest(identity, group, offsets)
       await this.#client.retrying(subject, async () => {
-        const answer = await this.#coordinators.send('group', groupId, request, firstError)
+        const answer = await late.watch(this.#coordinators.send('group', groupId, request, firstError))
         const errorCode = firstError(answer)
-        if (errorCode !== 0) throw this.#meaningOf(errorCode, subject)
+        if (errorCode !== 0) throw this.#meaningOf(errorCode, subject + refusedPlace(answer))
       })
     })
+  }
+
+  async #addPartitions(identity: TransactionIdentity, partitions: readonly TopicPartition[]): Promise<void> {
+    this.#startedMs ??= performance.now()
+    const adding = this.#ask(
+      `Adding partitions to transaction ${this.#transactionalId}`,
+      addPartitionsToTxnRequest(identity, partitions),
+      firstError,
+      refusedPlace,
+    )
+    // Offsets will come as in the transaction before: their group goes on the way with it. Whoever sends them asks
+    // again where that did not succeed.
+    const group = this.#lastGroup === null ? null : this.#addGroup(identity, this.#lastGroup)
+    await Promise.allSettled([adding, group])
+    await adding
+    for (const partition of partitions) this.#partitions.add(nameOf(partition))
+  }
+
+  async #addGroup(identity: TransactionIdentity, groupId: string): Promise<void> {
+    if (this.#groups.has(groupId)) return
+    this.#startedMs ??= performance.now()
+    const subject = `Adding group ${groupId} to transaction ${this.#transactionalId}`
+    await this.#ask(subject, addOffsetsToTxnRequest(identity, groupId), (code) => code)
+    this.#groups.add(groupId)
   }
 
   async commit(): Promise<void> {
@@ -154,13 +170,39 @@ export class KafkaTransactionalProducer implements TransactionalProducer {
     }
   }
 
-  async #end({ identity }: Session, decision: 'commit' | 'abort', timeoutMs?: number): Promise<void> {
+  /** @param current whose epoch it follows, if nobody else has the id by now; null: takes the id over */
+  async #newSession(subject: string, current: TransactionIdentity | null = null): Promise<Session> {
+    const transactionalId = this.#transactionalId
+    const request = initProducerIdRequest({
+      transactionalId,
+      transactionTimeoutMs: this.#timeoutMs,
+      ...(current === null ? {} : { current }),
+    })
+    const { producerId, producerEpoch } = await this.#ask(subject, request, ({ errorCode }) => errorCode)
+    const identity = { transactionalId, producerId, producerEpoch }
+    const sender = new PartitionSender(this.#client, identity, this.#senderOptions)
+    return { identity, sender, late: new LateRequests() }
+  }
+
+  /** What the ended transaction may have left on its way finds another epoch. The next transaction waits for it. */
+  async #leaveEpoch({ identity }: Session): Promise<void> {
+    if (this.#isClosed) return
+    try {
+      const subject = `A new epoch of the transactional producer ${this.#transactionalId}`
+      this.#session = await this.#newSession(subject, identity)
+    } catch (error) {
+      // The transaction before has ended well: it is the next one that cannot be.
+      this.#failure = error as Error
+    }
+  }
+
+  async #end(session: Session, decision: 'commit' | 'abort', timeoutMs?: number): Promise<void> {
     // The coordinator knows nothing of a transaction in which nothing was sent.
     if (this.#startedMs !== null) {
       await endTransaction(
         this.#client,
         this.#coordinators,
-        identity,
+        session,
         decision,
         (code, subject) => this.#meaningOf(code, subject),
         timeoutMs,
@@ -170,6 +212,7 @@ export class KafkaTransactionalProducer implements TransactionalProducer {
     this.#startedMs = null
     this.#partitions.clear()
     this.#groups.clear()
+    if (session.late.mayCome) void this.#next(() => this.#leaveEpoch(session))
   }
 
   /** Asks the transaction's coordinator until it accepts. */
@@ -177,11 +220,13 @@ export class KafkaTransactionalProducer implements TransactionalProducer {
     subject: string,
     request: KafkaRequest<Result>,
     errorOf: (result: Result) => number,
+    placeOf: (result: Result) => string = () => '',
   ): Promise<Result> {
     return this.#client.retrying(subject, async () => {
-      const result = await this.#coordinators.send('transaction', this.#transactionalId, request, errorOf)
+      const sent = this.#coordinators.send('transaction', this.#transactionalId, request, errorOf)
+      const result = await (this.#session?.late.watch(sent) ?? sent)
       const errorCode = errorOf(result)
-      if (errorCode !== 0) throw this.#meaningOf(errorCode, subject)
+      if (errorCode !== 0) throw this.#meaningOf(errorCode, subject + placeOf(result))
       return result
     })
   }
@@ -236,10 +281,17 @@ export class KafkaTransactionalProducer implements TransactionalProducer {
 }
 
 function firstError(partitions: readonly PartitionError[]): number {
+  return firstRefused(partitions)?.errorCode ?? 0
+}
+
+function refusedPlace(partitions: readonly PartitionError[]): string {
+  return `, ${nameOf(firstRefused(partitions)!)}`
+}
+
+function firstRefused(partitions: readonly PartitionError[]): PartitionError | undefined {
   // 55 only says that another partition's error was in the way.
   const refused = partitions.filter(({ errorCode }) => errorCode !== 0)
-  const [first] = refused.filter(({ errorCode }) => errorCode !== KAFKA.operationNotAttempted)
-  return (first ?? refused[0])?.errorCode ?? 0
+  return refused.find(({ errorCode }) => errorCode !== KAFKA.operationNotAttempted) ?? refused[0]
 }
 
 /** Not where somebody else has the id, nor where a decision may have been taken already. */

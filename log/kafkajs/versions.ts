@@ -4,7 +4,7 @@ import { LogError } from '../errors.ts'
 export type ApiVersions = ReadonlyMap<number, { readonly min: number; readonly max: number }>
 
 /** The oldest Kafka that has everything below. */
-export const MINIMUM_KAFKA = '3.0'
+const MINIMUM_KAFKA = '3.0'
 
 /** What is sent, in the one version in which it is sent. */
 const NEEDED: readonly (readonly [key: number, name: string, version: number])[] = [
@@ -27,7 +27,7 @@ const NEEDED: readonly (readonly [key: number, name: string, version: number])[]
   [25, 'AddOffsetsToTxn', 2],
   [26, 'EndTxn', 2],
   [28, 'TxnOffsetCommit', 3],
-  [32, 'DescribeConfigs', 2],
+  [32, 'DescribeConfigs', 1],
   [65, 'DescribeTransactions', 0],
 ]
 

@@ -2,8 +2,9 @@
  * Fault: after any EndTxn that fails, KafkaJS's producer stands in COMMITTING or ABORTING for ever, and a commit
  * whose answer was lost looks like one that failed (issues 1275, 1355): callers abort, or send it all again.
  * Where: kafkajs/src/producer/eosManager/index.js (`commit`, `abort`).
- * Mended here: EndTxn means the same however often it is sent, so it is sent until the coordinator says what became
- * of the transaction; where it does not, the caller is told that nobody knows (OUTCOME_UNKNOWN), and never guesses.
+ * Mended here: within its transaction EndTxn means the same however often it is sent, so it is sent until the
+ * coordinator says what became of it (late-requests.ts keeps the copies out of the next one); where it does not, the
+ * caller is told that nobody knows (OUTCOME_UNKNOWN), and never guesses.
  */
 import { LogError } from '../../errors.ts'
 import type { Client } from '../client.ts'
@@ -11,6 +12,7 @@ import type { Coordinators } from '../coordinators.ts'
 import { ConnectionLost, isPassing, kafkaError } from '../errors.ts'
 import { endTxnRequest, type TransactionIdentity } from '../requests/transactions.ts'
 import { untilVisible } from '../transaction-state.ts'
+import type { LateRequests } from './late-requests.ts'
 
 /**
  * Resolves once the decision stands and readers see it.
@@ -21,7 +23,7 @@ import { untilVisible } from '../transaction-state.ts'
 export async function endTransaction(
   client: Client,
   coordinators: Coordinators,
-  identity: TransactionIdentity,
+  { identity, late }: { readonly identity: TransactionIdentity; readonly late: LateRequests },
   decision: 'commit' | 'abort',
   refused: (kafkaCode: number, subject: string) => Error,
   timeoutMs?: number,
@@ -33,7 +35,9 @@ export async function endTransaction(
   let mayBeDecided = false
   for (;;) {
     try {
-      const errorCode = await coordinators.send('transaction', transactionalId, request, (code) => code)
+      const errorCode = await late.watch(
+        coordinators.send('transaction', transactionalId, request, (code) => code),
+      )
       if (errorCode === 0) break
       const error = kafkaError(errorCode, subject)
       if (isPassing(error)) throw error

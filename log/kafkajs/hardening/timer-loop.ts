@@ -2,22 +2,24 @@
  * Fault: with nothing to wait for, KafkaJS's request queue sets its timer to a negative time, which Node takes as
  * 1 ms; the timer sets itself again, on every connection, for ever: 4–8% of a core in an idle process (issue 1751).
  * Where: kafkajs/src/network/requestQueue/index.js (`scheduleCheckPendingRequests`).
- * Mended here: no timer while nothing is queued, and never one that is over already.
+ * Mended here: its queue is not used. What a broker has asked to be held back (KIP-219) waits for its time, and nothing
+ * else has a timer.
  */
-import RequestQueue from 'kafkajs/src/network/requestQueue/index.js'
+import { setTimeout } from 'node:timers/promises'
 
-const CHECK_INTERVAL_MS = 10
+export class Throttle {
+  #untilMs = 0
 
-export function mendTimerLoop(): void {
-  RequestQueue.prototype.scheduleCheckPendingRequests = function (this: RequestQueue): void {
-    if (this.pending.length === 0 || this.throttleCheckTimeoutId !== null) return
-    const throttledMs = this.throttledUntil - Date.now()
-    this.throttleCheckTimeoutId = setTimeout(
-      () => {
-        this.throttleCheckTimeoutId = null
-        this.checkPendingRequests()
-      },
-      throttledMs > 0 ? throttledMs : CHECK_INTERVAL_MS,
-    )
+  /** A broker's answer asks for so long a pause before the connection's next request. */
+  ask(pauseMs: number): void {
+    if (pauseMs > 0) this.#untilMs = Math.max(this.#untilMs, performance.now() + pauseMs)
+  }
+
+  get isOn(): boolean {
+    return performance.now() < this.#untilMs
+  }
+
+  async over(): Promise<void> {
+    while (this.isOn) await setTimeout(Math.ceil(this.#untilMs - performance.now()))
   }
 }

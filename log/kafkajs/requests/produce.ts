@@ -27,7 +27,6 @@ export function produceRequest(options: {
   readonly partitions: readonly ProducePartition[]
 }): KafkaRequest<ProducedPartition[]> {
   const { transactionalId, timeoutMs, partitions } = options
-  const recordsBytes = partitions.reduce((sum, { records }) => sum + records.length + 16, 0)
   return kafkaRequest(
     { key: 0, version: 8, name: 'Produce', flexible: false },
     (writer) => {
@@ -58,6 +57,6 @@ export function produceRequest(options: {
       })
       return { throttleMs: reader.int32(), result: results.flat() }
     },
-    recordsBytes + 4096,
+    4096 + 16 * partitions.length,
   )
 }

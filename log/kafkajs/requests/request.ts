@@ -9,13 +9,20 @@ export interface KafkaRequest<Result> {
     readonly apiKey: number
     readonly apiVersion: number
     readonly apiName: string
-    /** Both names are what KafkaJS's Encoder looks for in another encoder. */
-    readonly encode: () => { readonly buf: Buffer; readonly buffer: Buffer }
+    readonly encode: () => EncodedRequest
   }
   readonly response: {
     decode(payload: Buffer): Decoded<Result>
     parse(decoded: Decoded<Result>): Result
   }
+}
+
+/** `buf` and `buffer` are what KafkaJS's Encoder looks for in another encoder. */
+export interface EncodedRequest {
+  readonly buf: Buffer
+  readonly buffer: Buffer
+  /** The same, not copied together. */
+  readonly parts?: readonly Uint8Array[]
 }
 
 export interface Decoded<Result> {
@@ -51,7 +58,7 @@ export function kafkaRequest<Result>(
         const writer = new WireWriter(initialBytes)
         if (api.flexible) writer.noTags()
         write(writer)
-        return { buf: writer.written, buffer: writer.written }
+        return writer
       },
     },
     response: {

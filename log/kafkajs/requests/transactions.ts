@@ -28,13 +28,15 @@ const UNKNOWN_LEADER_EPOCH = -1
 export function initProducerIdRequest(options: {
   readonly transactionalId: string | null
   readonly transactionTimeoutMs: number
+  /** Keeps the id and gives the next epoch, if it is the latest still (KIP-360). Default: takes the id over. */
+  readonly current?: ProducerIdentity
 }): KafkaRequest<InitProducerIdResult> {
   return kafkaRequest(
     { key: 22, version: 4, name: 'InitProducerId', flexible: true },
     (writer) => {
       writer.compactString(options.transactionalId)
       writer.int32(options.transactionTimeoutMs)
-      writeProducer(writer, UNKNOWN_PRODUCER)
+      writeProducer(writer, options.current ?? UNKNOWN_PRODUCER)
       writer.noTags()
     },
     (reader) => ({

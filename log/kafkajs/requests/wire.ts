@@ -20,13 +20,25 @@ export class MalformedResponseError extends Error {
 
 export class WireWriter {
   readonly #out: ByteWriter
+  readonly #parts: Uint8Array[] = []
+  #partStart = 0
 
   constructor(initialBytes: number) {
     this.#out = new ByteWriter(initialBytes)
   }
 
-  get written(): Buffer {
-    return this.#out.buffer.subarray(0, this.#out.position)
+  /** What was written, in order; records stand where they are. */
+  get parts(): Uint8Array[] {
+    return [...this.#parts, this.#out.buffer.subarray(this.#partStart, this.#out.position)]
+  }
+
+  /** All of it in one buffer, under KafkaJS's two names for that. */
+  get buffer(): Buffer {
+    return Buffer.concat(this.parts)
+  }
+
+  get buf(): Buffer {
+    return this.buffer
   }
 
   bool(value: boolean): void {
@@ -75,10 +87,11 @@ export class WireWriter {
     this.#out.bytes(bytes)
   }
 
-  /** RECORDS, with its int32 length. */
+  /** RECORDS, with its int32 length. They are not copied. */
   records(value: Uint8Array): void {
     this.int32(value.length)
-    this.#out.bytes(value)
+    this.#parts.push(this.#out.buffer.subarray(this.#partStart, this.#out.position), value)
+    this.#partStart = this.#out.position
   }
 
   array<T>(items: readonly T[], write: (item: T) => void): void {

@@ -21,22 +21,23 @@ const ALL = Object.entries(COUNTS)
 type Members = Map<string, MemberClaim>
 
 function assign(members: Members): Map<string, TopicPartition[]> {
-  return assignGroup(
+  const shares = assignGroup(
     [...members].map(([memberId, claim]) => ({ memberId, claim })),
     partitionsOf,
   )
+  return new Map([...shares].map(([memberId, { partitions }]) => [memberId, [...partitions]]))
 }
 
 function joined(members: Members, generation: number): Members {
   return new Map(
     [...assign(members)].map(([memberId, previous]) => [
       memberId,
-      { topics: TOPICS, previous, previousGeneration: generation },
+      { topics: TOPICS, cohort: '', previous, previousGeneration: generation },
     ]),
   )
 }
 
-const fresh = (): MemberClaim => ({ topics: TOPICS, previous: [], previousGeneration: -1 })
+const fresh = (): MemberClaim => ({ topics: TOPICS, cohort: '', previous: [], previousGeneration: -1 })
 const changes = fc.array(fc.record({ joins: fc.boolean(), who: fc.nat(20) }), { minLength: 1, maxLength: 15 })
 
 /** A group's life: members come and go, one at a time. Gives each generation with the one before it. */
@@ -115,8 +116,8 @@ describe('the sharing out of partitions in a group', () => {
     const all = Array.from({ length: 2 }, (_, partition) => ({ topic: 'few', partition }))
     const topics = [['few']]
     const members: Members = new Map([
-      ['late', { topics, previous: all, previousGeneration: 3 }],
-      ['owner', { topics, previous: all.slice(1), previousGeneration: 5 }],
+      ['late', { topics, cohort: '', previous: all, previousGeneration: 3 }],
+      ['owner', { topics, cohort: '', previous: all.slice(1), previousGeneration: 5 }],
     ])
     assert.deepEqual(assign(members).get('owner'), all.slice(1))
     assert.deepEqual(assign(members).get('late'), all.slice(0, 1))
@@ -127,9 +128,11 @@ describe('the sharing out of partitions in a group', () => {
       { topic: 'orders', partition: 3 },
       { topic: 'ordres-é', partition: 0 },
     ]
-    const claim: MemberClaim = { topics: TOPICS, previous: partitions, previousGeneration: 7 }
+    const claim: MemberClaim = { topics: TOPICS, cohort: 'v2', previous: partitions, previousGeneration: 7 }
     assert.deepEqual(decodeClaim(encodeClaim(claim)), claim)
-    assert.deepEqual(decodeAssignment(encodeAssignment(partitions)), partitions)
-    assert.deepEqual(decodeAssignment(encodeAssignment([])), [])
+    const share = { partitions, waitsFor: null }
+    assert.deepEqual(decodeAssignment(encodeAssignment(share)), share)
+    const waiting = { partitions: [], waitsFor: 'v1' }
+    assert.deepEqual(decodeAssignment(encodeAssignment(waiting)), waiting)
   })
 })

@@ -3,6 +3,14 @@ import { connect, createServer, type Server, type Socket } from 'node:net'
 /** What is done with an answer: `lose` swallows it and leaves the connection as it is, `cut` ends the connection instead. */
 export type Fate = 'pass' | 'lose' | 'cut'
 
+/** A request that stands somewhere on its way to the broker. */
+export interface HeldRequest {
+  /** Resolves when it is held. */
+  readonly isHeld: Promise<void>
+  /** The broker gets it now, whatever has become of its connection. @returns the broker's answer, a whole frame */
+  deliver(): Promise<Buffer>
+}
+
 const API_KEY_AT = 4
 const CORRELATION_AT = 8
 
@@ -13,7 +21,10 @@ export class FrameProxy {
   targetPort: number
   /** Asked for each answer, by the API key of its request. */
   fateOf: (apiKey: number) => Fate = () => 'pass'
+  /** What the client gets for an answer that passes; the size stands in it. */
+  rewrite: (apiKey: number, answer: Buffer) => Buffer = (_, answer) => answer
   connections = 0
+  readonly #holds: { apiKey: number; passes: boolean; take: (frame: Buffer) => void }[] = []
   readonly #server: Server
   readonly #sockets: Set<Socket>
 
@@ -47,6 +58,19 @@ export class FrameProxy {
     this.fateOf = (key) => (key === apiKey && left-- > 0 ? fate : 'pass')
   }
 
+  /**
+   * Keeps the next request to this API for later.
+   * @param passes the broker gets it at once all the same, so that what is delivered later is a second copy
+   */
+  hold(apiKey: number, { passes = false } = {}): HeldRequest {
+    const held = Promise.withResolvers<Buffer>()
+    this.#holds.push({ apiKey, passes, take: held.resolve })
+    return {
+      isHeld: held.promise.then(() => undefined),
+      deliver: async () => ask(this.targetPort, await held.promise),
+    }
+  }
+
   async stop(): Promise<void> {
     this.cutAll()
     await new Promise((resolve) => this.#server.close(resolve))
@@ -62,15 +86,30 @@ export class FrameProxy {
     client.on('close', () => broker.destroy())
     broker.on('close', () => client.destroy())
     onFrames(client, (frame) => {
-      asked.set(frame.readInt32BE(CORRELATION_AT), frame.readInt16BE(API_KEY_AT))
-      broker.write(frame)
+      const apiKey = frame.readInt16BE(API_KEY_AT)
+      asked.set(frame.readInt32BE(CORRELATION_AT), apiKey)
+      const holding = this.#holds.findIndex((hold) => hold.apiKey === apiKey)
+      const [hold] = holding < 0 ? [] : this.#holds.splice(holding, 1)
+      hold?.take(Buffer.from(frame))
+      if (hold?.passes ?? true) broker.write(frame)
     })
     onFrames(broker, (frame) => {
-      const fate = this.fateOf(asked.get(frame.readInt32BE(4))!)
-      if (fate === 'pass') client.write(frame)
+      const apiKey = asked.get(frame.readInt32BE(4))!
+      const fate = this.fateOf(apiKey)
+      if (fate === 'pass') client.write(this.rewrite(apiKey, frame))
       if (fate === 'cut') client.destroy()
     })
   }
+}
+
+async function ask(port: number, frame: Buffer): Promise<Buffer> {
+  const socket = connect({ host: '127.0.0.1', port })
+  const answer = new Promise<Buffer>((resolve, reject) => {
+    onFrames(socket, resolve)
+    socket.on('error', reject)
+  })
+  socket.write(frame)
+  return answer.finally(() => socket.destroy())
 }
 
 /** Of the first of them. */

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
-import { createServer } from 'node:net'
 import { readFile } from 'node:fs/promises'
+import { connect, createServer, type AddressInfo } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { startKafka, type KafkaServers } from '../../../deploy/stack/servers.ts'
 import type { KafkaLogOptions } from '../../../log/kafkajs/kafka-log.ts'
 import { append, batchOf, makeTopic, rejectsWith, valuesIn } from '../../contract/log/support.ts'
@@ -32,6 +33,9 @@ describe('another cluster behind the same address', function () {
   })
 })
 
+/** A little more than KafkaJS logs in again before the end. */
+const SESSION_MS = 11_000
+
 describe('a log-in', function () {
   this.timeout(60_000)
   let kafka: KafkaServers
@@ -39,7 +43,9 @@ describe('a log-in', function () {
 
   before(async function () {
     this.timeout(300_000)
-    kafka = await ownServer(this, () => startKafka({ sasl: { users: { mill: 'race' } }, tls: true }))
+    const sasl = { users: { mill: 'race' } }
+    const settings = { 'connections.max.reauth.ms': String(SESSION_MS) }
+    kafka = await ownServer(this, () => startKafka({ sasl, tls: true, settings }))
     ca = await readFile(kafka.certificates!.caFile, 'utf8')
   })
   after(() => kafka.stop())
@@ -59,6 +65,31 @@ describe('a log-in', function () {
       await assert.rejects(open({ sasl: wrong }), new RegExp(`refused the log-in by ${mechanism}.*password`))
     })
   }
+
+  it('is renewed before the broker would end the connection for its age', async () => {
+    let connections = 0
+    const gate = createServer((client) => {
+      connections++
+      const broker = connect({ host: '127.0.0.1', port: portOf(kafka.env.KAFKA_BROKERS) })
+      for (const socket of [client, broker]) socket.on('error', () => undefined)
+      client.pipe(broker).pipe(client)
+    })
+    await new Promise<void>((resolve) => gate.listen(0, '127.0.0.1', resolve))
+    const { port } = gate.address() as AddressInfo
+    const sasl = { mechanism: 'scram-sha-256', username: 'mill', password: 'race' } as const
+    const log = await open({ sasl, route: () => ({ host: '127.0.0.1', port }) })
+    const topic = await makeTopic(log)
+    await append(log, topic, 0, ['a'])
+    const before = connections
+    const endMs = performance.now() + SESSION_MS + 3_000
+    while (performance.now() < endMs) {
+      assert.deepEqual(await log.admin.offsets([{ topic, partition: 0 }]), [{ start: 0, stable: 1, end: 1 }])
+      await sleep(500)
+    }
+    assert.equal(connections, before, 'it is the same connection still')
+    await log.close()
+    gate.close()
+  })
 
   it('is not sent to a server whose certificate nobody vouches for', async () => {
     const sasl = { mechanism: 'plain', username: 'mill', password: 'race' } as const

@@ -1,64 +1,63 @@
 import assert from 'node:assert/strict'
-import { createRequire } from 'node:module'
 import { setTimeout as sleep } from 'node:timers/promises'
 import RequestQueue from 'kafkajs/src/network/requestQueue/index.js'
-import { mendTimerLoop } from '../../../../log/kafkajs/hardening/timer-loop.ts'
+import { Throttle } from '../../../../log/kafkajs/hardening/timer-loop.ts'
+import { sharedKafka } from '../../../support/servers.ts'
+import { openTestLog } from '../support.ts'
 
 const silent = { debug: (): void => {}, warn: (): void => {}, namespace: () => silent }
-const options = {
-  maxInFlightRequests: null,
-  requestTimeout: 1_000,
-  enforceRequestTimeout: false,
-  logger: silent,
+
+function timers(): number {
+  return process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length
 }
 
-/** As KafkaJS ships it, untouched by what other tests have mended. */
-function asShipped(): typeof RequestQueue {
-  const require = createRequire(import.meta.url)
-  const path = require.resolve('kafkajs/src/network/requestQueue/index.js')
-  const mended = require.cache[path]
-  Reflect.deleteProperty(require.cache, path)
-  const shipped = require(path) as typeof RequestQueue
-  require.cache[path] = mended
-  return shipped
-}
-
-async function checksIn100Ms(queue: RequestQueue): Promise<number> {
-  let checks = 0
-  const check = queue.checkPendingRequests.bind(queue)
-  queue.checkPendingRequests = () => {
-    checks++
-    check()
-  }
-  queue.checkPendingRequests()
-  await sleep(100)
-  queue.checkPendingRequests = () => undefined
-  queue.destroy()
-  return checks
-}
-
-describe('an idle connection', () => {
-  it('wakes every millisecond in KafkaJS; here it sleeps', async () => {
-    assert((await checksIn100Ms(new (asShipped())(options))) > 10)
-    mendTimerLoop()
-    assert.equal(await checksIn100Ms(new RequestQueue(options)), 1)
+describe('an idle connection', function () {
+  this.timeout(30_000)
+  let brokers: string
+  before(async function () {
+    this.timeout(300_000)
+    ;({ brokers } = await sharedKafka(this))
   })
 
-  it('sends what was held back by throttling once that is over', async () => {
-    mendTimerLoop()
-    const queue = new RequestQueue(options)
-    queue.throttledUntil = Date.now() + 50
-    const sent = new Promise<number>((resolve) => {
-      const entry = { correlationId: 1, resolve: (): void => {}, reject: (): void => {} }
-      const request = {
-        entry,
-        expectResponse: true,
-        requestTimeout: 0,
-        sendRequest: () => resolve(Date.now()),
-      }
-      ;(queue as unknown as { push: (request: object) => void }).push(request)
+  it('wakes every millisecond in KafkaJS', async () => {
+    const queue = new RequestQueue({
+      maxInFlightRequests: null,
+      requestTimeout: 1_000,
+      enforceRequestTimeout: false,
+      logger: silent,
     })
-    assert((await sent) >= queue.throttledUntil - 1)
+    let checks = 0
+    const check = queue.checkPendingRequests.bind(queue)
+    queue.checkPendingRequests = () => {
+      checks++
+      check()
+    }
+    queue.checkPendingRequests()
+    await sleep(100)
+    queue.checkPendingRequests = () => undefined
     queue.destroy()
+    assert(checks > 10, `${checks} times in 100 ms`)
+  })
+
+  it('has no timer here', async () => {
+    // The test's own begins behind its first step.
+    await Promise.resolve()
+    const before = timers()
+    const log = await openTestLog(brokers)
+    await log.admin.listTopics()
+    assert.equal(timers(), before)
+    await log.close()
+  })
+
+  it('holds back what it is asked to, the longest of it, and then nothing more', async () => {
+    const throttle = new Throttle()
+    throttle.ask(0)
+    assert.equal(throttle.isOn, false)
+    throttle.ask(80)
+    throttle.ask(20)
+    const sinceMs = performance.now()
+    await throttle.over()
+    assert(performance.now() - sinceMs >= 79)
+    assert.equal(throttle.isOn, false)
   })
 })

@@ -4,6 +4,7 @@ import { connect, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Kafka, logLevel } from 'kafkajs'
 import { metadataRequest } from '../../../../log/kafkajs/requests/metadata.ts'
+import { LATEST, listOffsetsRequest } from '../../../../log/kafkajs/requests/offsets.ts'
 import type { KafkaRequest, PartitionError } from '../../../../log/kafkajs/requests/request.ts'
 import { kafkajs, type KafkaJsRequest } from '../record-batch/kafkajs.ts'
 
@@ -117,6 +118,12 @@ export async function makeTopic(
         found!.partitions.length === partitions && found!.partitions.every(({ leader }) => leader >= 0)
       return found!.errorCode === 0 && isLed ? 0 : 15
     })
+    // The leader hears of it later than the metadata do.
+    const ends = Array.from({ length: partitions }, (_, partition) => ({ topic, partition, at: LATEST }))
+    await connection.settle(
+      listOffsetsRequest({ partitions: ends, isolation: 'read_uncommitted' }),
+      (results) => (results.some(({ errorCode }) => errorCode !== 0) ? 15 : 0),
+    )
   } finally {
     connection.close()
   }

@@ -53,7 +53,7 @@ describe("Kafka's primitive types", () => {
           writer.noUuid()
           writer.noTags()
           writer.bool(true)
-          const reader = new WireReader(writer.written, 'Test')
+          const reader = new WireReader(writer.buffer, 'Test')
           assert.equal(reader.int32(), int32)
           assert.equal(reader.int64(), int64)
           assert.equal(reader.nullableString(), string)
