@@ -16,6 +16,7 @@ const RESTORES_AT_ONCE = 4
 
 export interface OpeningDependencies extends OpenDependencies {
   readonly events: WorkerEvents
+  readonly report: (message: string) => void
   /** Called when `takeReady` has something new, or `failure` is set. */
   readonly onChange: () => void
 }
@@ -78,7 +79,7 @@ export class Opening {
 
   /** Steps 4 and 5. */
   async #restore(tasks: readonly [Claim, RestoreEnds][]): Promise<void> {
-    const { log, clock, timer, events, onStep } = this.#dependencies
+    const { log, clock, timer, events, onStep, report } = this.#dependencies
     const beganMs = clock.nowMs()
     const settled = await Promise.allSettled(
       tasks.map(async ([claim, ends]) => {
@@ -87,6 +88,7 @@ export class Opening {
           clock,
           timer,
           signal: this.#cancelled.signal,
+          report,
           onProgress: ({ id }, applied, total) => events.restoring?.({ task: id, applied, total }),
         })
         if (restored.applied > 0) {

@@ -9,6 +9,8 @@ import { asOwner } from './ownership.ts'
 import { decodeTaskRecord, TASK_RECORD_KEY, type TaskRecord } from './progress.ts'
 
 const STABLE_POLL_MS = 10
+/** A dead process's transaction is over by then: its time-out and the broker's sweep. What lasts longer is said. */
+const USUAL_WAIT_MS = 20_000
 const READ_BYTES = 4 * 1024 * 1024
 
 export interface RestoreDependencies {
@@ -19,6 +21,7 @@ export interface RestoreDependencies {
   readonly signal: AbortSignal
   /** Told of offsets applied so far and in all. */
   readonly onProgress: (claim: Claim, applied: number, total: number) => void
+  readonly report: (message: string) => void
 }
 
 export interface Restored {
@@ -145,12 +148,22 @@ function isUsable({ state: { found }, owner }: Claim, { changelog, windows }: Re
 async function untilStable(
   claim: Claim,
   first: RestoreEnds,
-  { log, timer, signal }: RestoreDependencies,
+  { log, clock, timer, signal, report }: RestoreDependencies,
 ): Promise<RestoreEnds> {
+  const beganMs = clock.nowMs()
+  let isSaid = false
   for (;;) {
     const [ends] = await lookAtEnds([claim], log)
     const { changelog, windows } = ends!
     if (changelog.stable > claim.owner.token && windows.stable >= first.windows.end) return ends!
+    if (!isSaid && clock.nowMs() - beganMs > USUAL_WAIT_MS) {
+      isSaid = true
+      report(
+        `${claim.id}: still waiting for an open transaction to end in ${claim.sub.changelogTopic} (stable up to ` +
+          `${changelog.stable} of ${changelog.end}) or ${claim.sub.windowsTopic} (${windows.stable} of ${windows.end}), ` +
+          `partition ${claim.partition}: kafka-transactions.sh finds and ends what hangs.`,
+      )
+    }
     await timer.sleep(STABLE_POLL_MS, signal)
     signal.throwIfAborted()
   }

@@ -318,6 +318,7 @@ export class Worker {
       timer,
       onStep: this.#onStep,
       onChange: () => this.#consumer.wakeup(),
+      report,
       events: {
         ...events,
         restored: (event) => {
