@@ -32,7 +32,8 @@ export async function startRegistry({
   const java = await findJava(JAVA)
   const program = await registryProgram()
   const directory = await ServerDirectory.open('registry', dir)
-  const own = port ?? (await freePorts(1))[0]!
+  const [free, management] = await freePorts(2)
+  const own = port ?? free!
   const url = `http://127.0.0.1:${own}/apis/ccompat/v7`
   const server = new ServerProcess({
     name: 'registry',
@@ -42,6 +43,9 @@ export async function startRegistry({
     env: {
       QUARKUS_HTTP_HOST: '127.0.0.1',
       QUARKUS_HTTP_PORT: String(own),
+      // Else always 9000: two could not run beside each other.
+      QUARKUS_MANAGEMENT_HOST: '127.0.0.1',
+      QUARKUS_MANAGEMENT_PORT: String(management!),
       ...(dir === undefined
         ? {}
         : { APICURIO_DATASOURCE_URL: `jdbc:h2:file:${join(directory.path, 'schemas')}` }),

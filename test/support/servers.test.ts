@@ -61,7 +61,7 @@ describe('servers that tests share', () => {
   })
 
   it('skip the tests that need them where they cannot be had', async () => {
-    const { said, end } = worker({ PATH: directory })
+    const { said, end } = worker({ PATH: directory, XDG_CACHE_HOME: directory })
     assert.equal(await said, 'skipped')
     await end()
   })

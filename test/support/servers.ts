@@ -11,6 +11,8 @@ import { guardDirectory } from '../../deploy/stack/guard.ts'
 import { StackError, startKafka, startRedis, startRegistry } from '../../deploy/stack/servers.ts'
 
 const POLL_MS = 100
+/** A registry starts in 15 s, and in much more on a machine that is busy. */
+const START_MS = 5 * 60_000
 
 export interface SharedKafka {
   /** As KAFKA_BROKERS has them. */
@@ -67,6 +69,7 @@ async function shared(
  *     before(async function () { kafka = await ownServer(this, () => startKafka({ brokers: 3 })) })
  */
 export async function ownServer<T>(test: Mocha.Context, start: () => Promise<T>): Promise<T> {
+  test.timeout(START_MS)
   try {
     return await start()
   } catch (error) {

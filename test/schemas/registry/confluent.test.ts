@@ -11,13 +11,13 @@ const TEXT = schema('Item', { item_id: string(), n: long() }).avroText
 
 describe('a registry server', function () {
   this.timeout(120_000)
-  let server: RegistryServer
+  let server: RegistryServer | undefined
   before(async function () {
     server = await ownServer(this, () => startRegistry())
   })
-  after(() => server.stop())
+  after(() => server?.stop())
 
-  const open = (): ConfluentRegistry => new ConfluentRegistry({ url: server.env.SCHEMA_REGISTRY_URL })
+  const open = (): ConfluentRegistry => new ConfluentRegistry({ url: server!.env.SCHEMA_REGISTRY_URL })
 
   registryContract('Apicurio, by the API of Confluent', () =>
     Promise.resolve({
@@ -30,7 +30,7 @@ describe('a registry server', function () {
   it('has the level BACKWARD for every subject that we make, whatever its default is', async () => {
     const subject = `level-${process.pid}-value`
     await open().register(subject, TEXT)
-    const response = await fetch(`${server.env.SCHEMA_REGISTRY_URL}/config/${subject}`)
+    const response = await fetch(`${server!.env.SCHEMA_REGISTRY_URL}/config/${subject}`)
     assert.deepEqual(await response.json(), { compatibilityLevel: 'BACKWARD' })
   })
 
