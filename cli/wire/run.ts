@@ -68,6 +68,11 @@ interface RunParts {
 
 /** On Kafka a look at the lag is a request to every broker, and its log may wait longer. */
 const LOOK_EVERY_MS = { embedded: 100, stack: 1_000 }
+/**
+ * On Kafka time and bytes decide when to commit, and this only bounds how much is processed again after a crash;
+ * embedded, three roles share one process' memory.
+ */
+const COMMIT_RECORDS = { embedded: 10_000, stack: 250_000 }
 
 /**
  * Opens everything that the roles need, in the order that refuses soonest: nothing is written before the
@@ -153,6 +158,7 @@ async function openWorker(parts: WorkerParts): Promise<Worker> {
     plan,
     schemaIds,
     clock: options.clock,
+    commitRecords: COMMIT_RECORDS[options.settings.stack === null ? 'embedded' : 'stack'],
     ...(instance !== null && { instance }),
     ...(commitIntervalMs !== null && { commitIntervalMs }),
     ...(telemetry !== null && { events: telemetry.workerEvents }),
