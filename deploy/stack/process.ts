@@ -9,6 +9,8 @@ import { StackError } from './errors.ts'
 import { guardDirectory, guardGroup, releaseGroup } from './guard.ts'
 
 const PROBE_MS = 50
+const PORT_TRIES = 10
+const PORT_PAUSE_MS = 500
 const TERMINATION_MS = 15_000
 const LOG_TAIL_LINES = 25
 
@@ -59,8 +61,18 @@ export class ServerProcess {
    * @throws StackError START_FAILED with the end of its log
    */
   async start(): Promise<void> {
-    await this.launch()
-    await this.ready()
+    for (let tries = 1; ; tries++) {
+      try {
+        await this.launch()
+        await this.ready()
+        return
+      } catch (error) {
+        // What it left behind when it was killed, or a neighbour's choice, holds its port a little longer.
+        if (tries === PORT_TRIES || !/Address already in use/.test((error as Error).message)) throw error
+        await this.kill()
+        await sleep(PORT_PAUSE_MS)
+      }
+    }
   }
 
   /** As {@link start}, but does not wait: servers that need each other are launched first. */
