@@ -5,6 +5,7 @@
  */
 import type { Log, TopicConfig } from '../log/port.ts'
 import { partitionFor } from '../log/partitioner.ts'
+import { readUntil } from '../log/read-until.ts'
 import { SourceError } from './errors.ts'
 
 /** A record of the positions topic, to be written in the transaction of what it speaks of. */
@@ -97,7 +98,6 @@ function notOurs(key: string, cause?: unknown): SourceError {
   return new SourceError('BAD_POSITION_RECORD', message, { cause })
 }
 
-const READ_BYTES = 1 << 20
 const STABLE_POLL_MS = 10
 
 /**
@@ -118,21 +118,14 @@ export async function readPositions(
     await new Promise((resolve) => setTimeout(resolve, STABLE_POLL_MS))
     offsets = (await log.admin.offsets([place]))[0]!
   }
-  const reader = log.partitionReader(place, offsets.start)
-  try {
-    while (reader.position < end) {
-      const batch = await reader.read(READ_BYTES)
-      if (batch === null) break
-      for (let i = 0; i < batch.count; i++) {
-        const key = batch.keyAt(i)?.toString('utf8')
-        if (key === undefined) continue
-        const value = batch.valueAt(i)
-        if (value === null) stored.delete(key)
-        else stored.set(key, value.toString('utf8'))
-      }
+  await readUntil(log, place, { from: offsets.start, end }, (batch) => {
+    for (let i = 0; i < batch.count; i++) {
+      const key = batch.keyAt(i)?.toString('utf8')
+      if (key === undefined) continue
+      const value = batch.valueAt(i)
+      if (value === null) stored.delete(key)
+      else stored.set(key, value.toString('utf8'))
     }
-  } finally {
-    await reader.close()
-  }
+  })
   return stored
 }

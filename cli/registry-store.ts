@@ -1,14 +1,12 @@
 import { randomUUID } from 'node:crypto'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { BatchBuilder } from '../log/batch.ts'
 import type { Log } from '../log/port.ts'
+import { readUntil } from '../log/read-until.ts'
 import { Overtaken, RegistryError, type RegistryEntry, type RegistryStore } from '../schemas/registry.ts'
 
 /** One for all applications of a log. Not `_schemas`, which a real registry on the same cluster calls its own. */
 export const REGISTRY_TOPIC = '_millrace-schemas'
 const PLACE = { topic: REGISTRY_TOPIC, partition: 0 }
-const READ_BYTES = 1 << 20
-const POLL_MS = 10
 
 interface StoredEntry extends RegistryEntry {
   /** How many entries its writer knew. Absent where one process had the log to itself. */
@@ -72,23 +70,16 @@ export class TopicRegistryStore implements RegistryStore {
       await admin.createTopics([{ name: REGISTRY_TOPIC, partitions: 1, cleanup: 'compact', retentionMs: -1 }])
     }
     const [offsets] = await admin.offsets([PLACE])
+    // Its own entry was acknowledged a moment ago, and is about to be seen.
     const end = Math.max(offsets!.stable, own + 1)
-    const reader = this.#log.partitionReader(PLACE, this.#position ?? offsets!.start)
     let counts = false
-    try {
-      while (reader.position < end) {
-        const batch = await reader.read(READ_BYTES)
-        // Acknowledged a moment ago, and about to be seen.
-        if (batch === null && reader.position < end) await sleep(POLL_MS)
-        for (let i = 0; i < (batch?.count ?? 0); i++) {
-          const offset = batch!.offsetAt(i)
-          if (this.#take(batch!.valueAt(i), offset) && offset === own) counts = true
-          this.#position = offset + 1
-        }
+    await readUntil(this.#log, PLACE, { from: this.#position ?? offsets!.start, end }, (batch) => {
+      for (let i = 0; i < batch.count; i++) {
+        const offset = batch.offsetAt(i)
+        if (this.#take(batch.valueAt(i), offset) && offset === own) counts = true
+        this.#position = offset + 1
       }
-    } finally {
-      await reader.close()
-    }
+    })
     return counts
   }
 

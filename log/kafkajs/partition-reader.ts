@@ -35,7 +35,12 @@ export class KafkaPartitionReader implements PartitionReader {
     }
     if (!this.#partition.isReady) await this.#ahead
     // What was fetched ahead may be from before the caller's own last append.
-    if (!this.#partition.isReady) await this.#fetch()
+    // A whole fetch may hold nothing for readers (marks, aborted records): what lies behind is not there "none yet".
+    let before: number | null = null
+    while (!this.#partition.isReady && this.#partition.fetchOffset !== before) {
+      before = this.#partition.fetchOffset
+      await this.#fetch()
+    }
     const batch = this.#take(maxBytes)
     // What is empty for readers (marks, aborted records) is passed over as well.
     const fetchOffset = this.#partition.fetchOffset

@@ -1,9 +1,8 @@
 import { LogError } from '../../log/errors.ts'
 import type { Log } from '../../log/port.ts'
+import { readUntil } from '../../log/read-until.ts'
 import type { Claim } from './open.ts'
 import { OPENED_RECORD_KEY } from './progress.ts'
-
-const READ_BYTES = 1024 * 1024
 
 /**
  * Runs a check whose failure would stop the process. Who lost the task while opening it (stopped for long, say)
@@ -24,17 +23,13 @@ export async function asOwner<T>(claim: Claim, log: Log, check: () => T): Promis
 async function wasOpenedSince({ sub, partition, owner }: Claim, log: Log): Promise<boolean> {
   const changelog = { topic: sub.changelogTopic, partition }
   const [range] = await log.admin.offsets([changelog])
-  const reader = log.partitionReader(changelog, Math.max(owner.token + 1, range!.start))
-  try {
-    while (reader.position < range!.stable) {
-      const batch = await reader.read(READ_BYTES)
-      if (batch === null) return false
-      for (let i = 0; i < batch.count; i++) {
-        if (batch.offsetAt(i) > owner.token && batch.keyAt(i)?.equals(OPENED_RECORD_KEY) === true) return true
-      }
+  const from = Math.max(owner.token + 1, range!.start)
+  let isOpened = false
+  await readUntil(log, changelog, { from, end: range!.stable }, (batch) => {
+    for (let i = 0; i < batch.count; i++) {
+      if (batch.offsetAt(i) > owner.token && batch.keyAt(i)?.equals(OPENED_RECORD_KEY) === true)
+        isOpened = true
     }
-    return false
-  } finally {
-    await reader.close()
-  }
+  })
+  return isOpened
 }

@@ -1,5 +1,5 @@
-import type { RecordBatch } from '../../log/batch.ts'
-import type { Log, PartitionOffsets, TopicPartition } from '../../log/port.ts'
+import type { Log, PartitionOffsets } from '../../log/port.ts'
+import { readUntil } from '../../log/read-until.ts'
 import type { Clock, Timer } from '../../config/clock.ts'
 import { segmentOf, segmentPrefix, storeOf } from '../state/keys.ts'
 import { sameLog, type Checkpoint } from '../state/port.ts'
@@ -73,7 +73,8 @@ export async function restoreTask(
   first: RestoreEnds,
   dependencies: RestoreDependencies,
 ): Promise<Restored> {
-  const { clock } = dependencies
+  const { log, clock, timer, signal } = dependencies
+  const reading = { maxBytes: READ_BYTES, timer, signal }
   const ends = first.isStable ? first : await untilStable(claim, first, dependencies)
   const { state, id } = claim
   const changelog = { topic: claim.sub.changelogTopic, partition: claim.partition }
@@ -86,20 +87,21 @@ export async function restoreTask(
   // The changelog first: its last task record says which segments are closed.
   let recordBytes = null as Buffer | null
   const changelogFrom = Math.max(meta.checkpoint.changelog, ends.changelog.start)
-  await readUntil(dependencies, changelog, changelogFrom, ends.changelog.stable, (batch) => {
+  const changelogEnd = ends.changelog.stable
+  await readUntil(log, changelog, { ...reading, from: changelogFrom, end: changelogEnd }, (batch) => {
     for (let i = 0; i < batch.count; i++) {
       if (batch.keyAt(i)?.equals(TASK_RECORD_KEY) === true) recordBytes = Buffer.from(batch.valueAt(i)!)
     }
-    return Promise.resolve()
   })
   const record = recordBytes === null ? before : decodeTaskRecord(recordBytes, id)
 
-  await asOwner(claim, dependencies.log, () => assertWhole(claim, record, meta.checkpoint, ends))
+  await asOwner(claim, log, () => assertWhole(claim, record, meta.checkpoint, ends))
   const open = openSegments(record)
   let checkpoint = meta.checkpoint
   let applied = 0
   const windowsFrom = Math.max(checkpoint.windows, ends.windows.start)
-  await readUntil(dependencies, windows, windowsFrom, ends.windows.stable, async (batch) => {
+  const windowsEnd = ends.windows.stable
+  await readUntil(log, windows, { ...reading, from: windowsFrom, end: windowsEnd }, async (batch) => {
     const end = { ...checkpoint, windows: batch.nextOffset }
     await state.apply({
       records: [batch],
@@ -112,12 +114,12 @@ export async function restoreTask(
     })
     checkpoint = end
     applied += batch.count
-    dependencies.onProgress(claim, batch.nextOffset - windowsFrom, ends.windows.stable - windowsFrom)
+    dependencies.onProgress(claim, batch.nextOffset - windowsFrom, windowsEnd - windowsFrom)
   })
 
   const end = {
-    changelog: ends.changelog.stable,
-    windows: Math.max(checkpoint.windows, ends.windows.stable),
+    changelog: changelogEnd,
+    windows: Math.max(checkpoint.windows, windowsEnd),
   }
   await state.apply({
     records: [],
@@ -207,27 +209,4 @@ function openSegments(record: TaskRecord | null): Set<string> {
     for (const segment of Object.keys(segments)) open.add(`${store}/${segment}`)
   }
   return open
-}
-
-async function readUntil(
-  { log, timer, signal }: RestoreDependencies,
-  topicPartition: TopicPartition,
-  from: number,
-  end: number,
-  take: (batch: RecordBatch) => Promise<void>,
-): Promise<void> {
-  if (from >= end) return
-  const reader = log.partitionReader(topicPartition, from)
-  try {
-    // Ends on the position, never on a "last record seen": the end may be a gap.
-    while (reader.position < end) {
-      signal.throwIfAborted()
-      const batch = await reader.read(READ_BYTES)
-      if (batch !== null) await take(batch)
-      // Another replica may lag behind the one that told the end.
-      else if (reader.position < end) await timer.sleep(STABLE_POLL_MS, signal)
-    }
-  } finally {
-    await reader.close()
-  }
 }

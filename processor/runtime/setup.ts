@@ -1,5 +1,6 @@
 import { BatchBuilder } from '../../log/batch.ts'
-import type { Log } from '../../log/port.ts'
+import type { Log, TopicDescription } from '../../log/port.ts'
+import { readUntil } from '../../log/read-until.ts'
 import type { SchemaRegistry } from '../../schemas/registry.ts'
 import { checkCompatible, describeTopology, type TopologyDescription } from '../topology/diff.ts'
 import type { Plan } from '../topology/plan.ts'
@@ -15,17 +16,17 @@ const TOPOLOGY_KEY = Buffer.from('topology')
  */
 export async function setUp(log: Log, registry: SchemaRegistry, plan: Plan): Promise<Map<string, number>> {
   const topologyTopic = `${plan.application}.topology`
-  const written = await readTopology(log, topologyTopic)
-  const current = describeTopology(plan)
-  // First: where a topic has changed, the number that it is asked for with may be the changed one.
-  await checkPartitions(log, plan, written)
-  if (written !== null) checkCompatible(written, current)
-
   const topics = [
     ...plan.topics,
     { name: topologyTopic, partitions: 1, cleanup: 'compact' as const, retentionMs: -1 },
   ]
   const found = await log.admin.describeTopics(topics.map(({ name }) => name))
+  const written = found.at(-1) === null ? null : await readTopology(log, topologyTopic)
+  const current = describeTopology(plan)
+  // First: where a topic has changed, the number that it is asked for with may be the changed one.
+  checkPartitions(plan, found, written)
+  if (written !== null) checkCompatible(written, current)
+
   // Who only works on topics that others have made needs no right to make some.
   await log.admin.createTopics(topics.filter((_, i) => found[i] === null))
   const schemaIds = new Map<string, number>()
@@ -37,10 +38,13 @@ export async function setUp(log: Log, registry: SchemaRegistry, plan: Plan): Pro
 }
 
 /** @param written by whom the state that is there was written; null: there is none */
-async function checkPartitions(log: Log, plan: Plan, written: TopologyDescription | null): Promise<void> {
-  const found = await log.admin.describeTopics(plan.topics.map(({ name }) => name))
-  for (const [i, topic] of found.entries()) {
-    const { partitions } = plan.topics[i]!
+function checkPartitions(
+  plan: Plan,
+  found: readonly (TopicDescription | null)[],
+  written: TopologyDescription | null,
+): void {
+  for (const [i, { partitions }] of plan.topics.entries()) {
+    const topic = found[i] ?? null
     // Those that have a number of their own (a final stage's, others' topics) are the same in every plan.
     const expected = written !== null && partitions === plan.partitions ? written.partitions : partitions
     if (topic !== null && topic.partitions !== expected) {
@@ -50,23 +54,14 @@ async function checkPartitions(log: Log, plan: Plan, written: TopologyDescriptio
 }
 
 async function readTopology(log: Log, topic: string): Promise<TopologyDescription | null> {
-  const [description] = await log.admin.describeTopics([topic])
-  if (description === null || description === undefined) return null
-  const partition = { topic, partition: 0 }
-  const [range] = await log.admin.offsets([partition])
-  const reader = log.partitionReader(partition, range!.start)
+  const place = { topic, partition: 0 }
+  const [range] = await log.admin.offsets([place])
   let last: TopologyDescription | null = null
-  try {
-    while (reader.position < range!.stable) {
-      const batch = await reader.read(1024 * 1024)
-      if (batch === null) break
-      for (let i = 0; i < batch.count; i++) {
-        last = JSON.parse(batch.valueAt(i)!.toString('utf8')) as TopologyDescription
-      }
+  await readUntil(log, place, { from: range!.start, end: range!.stable }, (batch) => {
+    for (let i = 0; i < batch.count; i++) {
+      last = JSON.parse(batch.valueAt(i)!.toString('utf8')) as TopologyDescription
     }
-  } finally {
-    await reader.close()
-  }
+  })
   return last
 }
 

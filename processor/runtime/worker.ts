@@ -81,9 +81,14 @@ export class Worker {
     this.budget = new CacheBudget(settings.cacheBytes)
     const hash = topologyHash(plan)
     this.#tasks = new TaskSet((sub, partition, start) => {
-      const { outputs, budget } = { outputs: this.#outputs, budget: this.budget }
-      const { schemaIds } = settings
-      return new Task(sub, partition, start, { plan, topologyHash: hash, schemaIds, outputs, budget, clock })
+      return new Task(sub, partition, start, {
+        plan,
+        topologyHash: hash,
+        schemaIds: settings.schemaIds,
+        outputs: this.#outputs,
+        budget: this.budget,
+        clock,
+      })
     })
     const { signal } = this.#stopping
     const wake = (): void => this.#consumer.wakeup()

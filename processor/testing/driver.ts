@@ -2,6 +2,7 @@
 import { createMemoryLog } from '../../log/embedded/embedded-log.ts'
 import { BatchBuilder } from '../../log/batch.ts'
 import { partitionFor } from '../../log/partitioner.ts'
+import { readUntil } from '../../log/read-until.ts'
 import type { Log } from '../../log/port.ts'
 import type { Clock } from '../../config/clock.ts'
 import { encodeMark, MARK_HEADER, MARK_HEADERS, type Mark } from '../../schemas/marks.ts'
@@ -299,17 +300,14 @@ export class PipelineDriver {
     const [description] = await this.log.admin.describeTopics([topic])
     for (let partition = 0; partition < description!.partitions; partition++) {
       const [range] = await this.log.admin.offsets([{ topic, partition }])
-      const reader = this.log.partitionReader({ topic, partition }, range!.start)
-      while (reader.position < range!.stable) {
-        const batch = await reader.read(1024 * 1024)
-        if (batch === null) break
+      const { start, stable } = range!
+      await readUntil(this.log, { topic, partition }, { from: start, end: stable }, (batch) => {
         for (let i = 0; i < batch.count; i++) {
           const value = batch.valueAt(i)
           if (value === null || batch.headerAt(i, MARK_HEADER) !== undefined) continue
           rows.push(schema.decode(value, 5, value.length) as Record<string, unknown>)
         }
-      }
-      await reader.close()
+      })
     }
     return rows
   }

@@ -240,6 +240,7 @@ export function adminTests(use: () => LogUnderTest): void {
 
   it('outlives being closed and opened: records, offsets, ids, committed offsets, generations', async function () {
     const subject = use()
+    // What is in memory alone is gone, and closing a broker's client closes nothing of the log.
     if (subject.reopen === undefined) return this.skip()
     let { log } = subject
     const topic = await makeTopic(log, 1)

@@ -345,7 +345,7 @@ export function groupTests(use: () => LogUnderTest): void {
   it('a topic that is not there is an error', async () => {
     const { log } = use()
     const member = new TestMember(log, fresh('group'), [[fresh('none')]])
-    await rejectsWith('UNKNOWN_TOPIC', () => member.consumer.poll(PLENTY, 1_000))
+    await rejectsWith('UNKNOWN_TOPIC', () => member.consumer.poll(PLENTY, 10_000))
     await member.consumer.close()
   })
 }

@@ -67,6 +67,25 @@ export function transactionTests(use: () => LogUnderTest): void {
     assert.deepEqual(await valuesIn(log, topic), ['before', 'after'])
   })
 
+  it('are passed over once aborted, however much they are: what lies behind is given by the next read', async () => {
+    const { log } = use()
+    const topic = await makeTopic(log)
+    const producer = await producerOf(log)
+    const megabyte = 'x'.repeat(1_000_000)
+    producer.begin()
+    for (let i = 0; i < 6; i++) await producer.send([batchOf(topic, 0, [megabyte])])
+    await producer.abort()
+    producer.begin()
+    await producer.send([batchOf(topic, 0, ['behind'])])
+    await producer.commit()
+    const reader = log.partitionReader({ topic, partition: 0 }, 0)
+    assert.deepEqual(
+      recordsOf((await reader.read(PLENTY))!).map(({ value }) => value),
+      ['behind'],
+    )
+    await reader.close()
+  })
+
   it('hold readers at their first record: later ones wait until the older is decided', async () => {
     for (const decision of ['commit', 'abort'] as const) {
       const { log } = use()

@@ -163,6 +163,7 @@ describe('the embedded log, when its storage refuses a write', () => {
   })
 
   it('is no reason to crash: a real file that may not grow gives STORAGE, and keeps what was acknowledged', async function () {
+    // Nothing there limits the size of a file.
     if (process.platform === 'win32') this.skip()
     const directory = await mkdtemp(join(tmpdir(), 'millrace-full-'))
     try {

@@ -38,6 +38,7 @@ describe('a warehouse whose process is killed', function () {
   })
 
   it('waits while the disk is full, and goes on with nothing lost or doubled', async function () {
+    // It is prlimit (of util-linux) that makes the disk full.
     if (spawnSync('prlimit', ['--version']).status !== 0) this.skip()
     const { lines, code } = await runOnFullDisk(directory)
     assert.equal(code, 0)
