@@ -6,6 +6,7 @@ import { freePorts } from './ports.ts'
 import { ServerDirectory, ServerProcess } from './process.ts'
 
 const VERSION = '2.12.0'
+const ANSWER_MS = 15_000
 
 /**
  * Faults of one connection, both ways: `latency` delays each packet, `bandwidth` lets so much through,
@@ -96,6 +97,7 @@ function asker(url: string): Ask {
     const response = await fetch(url + path, {
       method,
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      signal: AbortSignal.timeout(ANSWER_MS),
       // Toxiproxy refuses what browsers send.
       headers: { 'user-agent': 'millrace', 'content-type': 'application/json' },
     })

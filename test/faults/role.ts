@@ -39,6 +39,7 @@ export class Role {
   readonly #options: RoleOptions
   #child: ChildProcess | null = null
   #starts = 0
+  #file = ''
   #ended: Promise<End> | null = null
   /** Whether its next end is what somebody asked for. */
   isAskedToEnd = false
@@ -57,6 +58,7 @@ export class Role {
   start(dieAt: string | null = null): void {
     const { args, env, directory, name } = this.#options
     const file = join(directory, `${name}.${++this.#starts}.log`)
+    this.#file = file
     const log = openSync(file, 'w')
     const child = spawn(
       process.execPath,
@@ -117,6 +119,11 @@ export class Role {
   resume(): void {
     this.isPaused = false
     this.#signal('SIGCONT')
+  }
+
+  /** The end of what it said since it last started. */
+  said(): string {
+    return readFileSync(this.#file, 'utf8').slice(-LOG_TAIL_CHARACTERS)
   }
 
   /** How it ends, or ended; it must have been started. */

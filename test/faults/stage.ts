@@ -8,6 +8,7 @@ import { OrderLines, type GivenLine } from './input.ts'
 import { LAST_WORDS } from './last-words.ts'
 import { Role, type End } from './role.ts'
 import { startStack, type Stack, type StackOptions } from './stack.ts'
+import { standstill } from './standstill.ts'
 import { isWrong, verify, type Verdict } from './verify.ts'
 import { Written } from './written.ts'
 
@@ -95,6 +96,8 @@ class Stage {
   /** Those that workers are to die at next, again and again in turn. */
   readonly #steps = [...STEPS]
   readonly #armed = new Map<Role, string>()
+  /** Faults under way, by what they work on. */
+  readonly #busy = new Map<string, Promise<void>>()
   /** Whether workers die at steps, and whoever ends is started again. */
   #isStormy = true
   #isOver = false
@@ -183,15 +186,14 @@ class Stage {
       random: this.#random,
       signal: over.signal,
     }
-    const busy = new Map<string, Promise<void>>()
     while (this.#kills < kills) {
       // Faults of a system that does nothing would prove nothing.
-      await written.more(RECOVERY_MS)
+      await written.more(RECOVERY_MS).catch((error: unknown) => this.#standstill(error as Error))
       await sleep(this.#random.unit() * MOST_CALM_MS)
       for (let left = 1 + this.#random.below(BURST.most); left > 0; left--) {
-        const fault = this.#pick(all.filter(({ resource }) => !busy.has(resource)))
-        const done = this.#inject(fault, target).finally(() => busy.delete(fault.resource))
-        busy.set(fault.resource, done)
+        const fault = this.#pick(all.filter(({ resource }) => !this.#busy.has(resource)))
+        const done = this.#inject(fault, target).finally(() => this.#busy.delete(fault.resource))
+        this.#busy.set(fault.resource, done)
         await sleep((this.#random.unit() * BURST.ms) / BURST.most)
       }
       say(
@@ -200,7 +202,14 @@ class Stage {
     }
     this.#isStormy = false
     over.abort()
-    await Promise.all(busy.values())
+    await Promise.all(this.#busy.values())
+  }
+
+  /** @throws Error always, with all that can be seen */
+  async #standstill({ message }: Error): Promise<never> {
+    const topics = Object.values(TOPICS).map((name) => `${APPLICATION}.${name}`)
+    const seen = await standstill(this.#stack, topics, [this.#bridge, ...this.#workers])
+    throw new Error(`${message}; faults under way: ${[...this.#busy.keys()].join() || 'none'}\n${seen}`)
   }
 
   async #inject(fault: Fault, target: Target): Promise<void> {

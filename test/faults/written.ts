@@ -8,10 +8,12 @@ import { startJava } from './java.ts'
 export class Written {
   readonly #child: ChildProcessByStdio<null, Readable, Readable>
   #count = 0
+  #said = ''
 
   private constructor(child: ChildProcessByStdio<null, Readable, Readable>) {
     this.#child = child
     createInterface({ input: child.stdout }).on('line', (line) => (this.#count = Number(line)))
+    child.stderr.on('data', (text: Buffer) => (this.#said = (this.#said + text.toString()).slice(-2_000)))
   }
 
   static async watch(brokers: readonly string[], topic: string, partitions: number): Promise<Written> {
@@ -22,12 +24,14 @@ export class Written {
     return this.#count
   }
 
-  /** @throws Error where nothing more was committed in that time */
+  /** @throws Error where nothing more was committed in that time, or nobody counts any more */
   async more(timeoutMs: number): Promise<void> {
     const before = this.#count
-    await until('something more is committed', async () => Promise.resolve(this.#count > before), {
-      timeoutMs,
-    })
+    const isMore = async (): Promise<boolean> => {
+      if (this.#child.exitCode !== null) throw new Error(`who counts has ended:\n${this.#said}`)
+      return Promise.resolve(this.#count > before)
+    }
+    await until('something more is committed', isMore, { timeoutMs })
   }
 
   stop(): void {
