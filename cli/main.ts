@@ -1,5 +1,6 @@
 import { EXIT, reportError } from './errors.ts'
 import { runCommand } from './program.ts'
+import { SUPERVISED } from './supervisor.ts'
 
 // Whoever reads our output may stop early (`| head`): that is no error of ours.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -13,6 +14,12 @@ function fail(error: unknown): never {
 }
 process.on('uncaughtException', fail)
 process.on('unhandledRejection', fail)
+
+if (process.env[SUPERVISED] !== undefined) {
+  process.once('disconnect', () => process.kill(process.pid, 'SIGTERM'))
+  // What is only listened to keeps nobody alive.
+  process.channel?.unref()
+}
 
 process.exitCode = await runCommand(process.argv.slice(2), {
   stdout: process.stdout,

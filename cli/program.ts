@@ -10,7 +10,7 @@ import type { Role } from './wire/run.ts'
  */
 export async function runCommand(argv: readonly string[], io: Io): Promise<number> {
   let exitCode: number = EXIT.ok
-  const program = buildProgram(io, (code) => {
+  const program = buildProgram(argv, io, (code) => {
     exitCode = code
   })
   try {
@@ -28,7 +28,7 @@ type SetExitCode = (code: number) => void
 
 // Each command is imported when it is asked for: a --help need not load the databases' native libraries.
 
-function buildProgram(io: Io, setExitCode: SetExitCode): Command {
+function buildProgram(argv: readonly string[], io: Io, setExitCode: SetExitCode): Command {
   const program = new Command('millrace')
     .description('Exactly-once windowed pipelines, embedded on local disk or on Kafka and Redis.')
     .version(ownVersion(), '-V, --version')
@@ -42,7 +42,7 @@ function buildProgram(io: Io, setExitCode: SetExitCode): Command {
     })
     .addHelpText('after', EXAMPLES)
   addRun(program, io, setExitCode)
-  addRoles(program, io, setExitCode)
+  addRoles(program, argv, io, setExitCode)
   addDescribe(program, io)
   addGenerate(program, io)
   addQuery(program, io)
@@ -71,7 +71,7 @@ function addRun(program: Command, io: Io, setExitCode: SetExitCode): void {
     .action(running(['bridge', 'process', 'sink'], io, setExitCode))
 }
 
-function addRoles(program: Command, io: Io, setExitCode: SetExitCode): void {
+function addRoles(program: Command, argv: readonly string[], io: Io, setExitCode: SetExitCode): void {
   const bridge = program
     .command('bridge')
     .description("fill a pipeline's source topics, from files or made up")
@@ -85,7 +85,12 @@ function addRoles(program: Command, io: Io, setExitCode: SetExitCode): void {
   withStores(withPipeline(process))
     .option('--commit-interval <duration>', COMMIT_INTERVAL)
     .option('--exit-when-done', 'end when the sources have ended and all of it is processed')
-    .action(running(['process'], io, setExitCode))
+    .option('--processes <n>', 'on Kafka: as so many processes that share the partitions out (default: 1)')
+    .action(async (pipeline: string, flags: Record<string, unknown>) => {
+      if (flags['processes'] === undefined) return running(['process'], io, setExitCode)(pipeline, flags)
+      const { superviseCommand } = await import('./commands/supervise.ts')
+      setExitCode(await superviseCommand({ argv, flags, io }))
+    })
 
   const sink = program.command('sink').description("write a pipeline's tables; one process has their file")
   withStores(withSinkOptions(withPipeline(sink)))

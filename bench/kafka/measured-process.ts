@@ -4,33 +4,49 @@ import { readFileSync, writeFileSync } from 'node:fs'
 
 /** Of /proc's times; Linux has had 100 for user space since long. */
 const TICKS_PER_SECOND = 100
+const STOP_MS = 30_000
 
-/** CPU time of a process so far, all its threads, seconds. */
+/** CPU time of a process so far, all its threads and children that still run, seconds. */
 export function cpuSeconds(pid: number): number {
+  return treeOf(pid).reduce((sum, one) => sum + ownCpuSeconds(one), 0)
+}
+
+/** Memory of its own and its children's, file pages left out, MiB. */
+export function anonymousMiB(pid: number): number {
+  return treeOf(pid).reduce((sum, one) => sum + ownAnonymousMiB(one), 0)
+}
+
+function ownCpuSeconds(pid: number): number {
   const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
   // The name, in parentheses, may hold blanks.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
   return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND
 }
 
-/** Memory of its own, file pages left out, MiB. */
-export function anonymousMiB(pid: number): number {
+function ownAnonymousMiB(pid: number): number {
   const status = readFileSync(`/proc/${pid}/status`, 'utf8')
   return Number(/RssAnon:\s+(\d+)/.exec(status)?.[1] ?? 0) / 1024
 }
 
-/** Keeps a process, its threads included, to one core. */
-export function pin(pid: number, core: number): void {
-  spawnSync('taskset', ['-a', '-c', '-p', String(core), String(pid)], { stdio: 'ignore' })
+function treeOf(pid: number): number[] {
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean)
+  return [pid, ...children.flatMap((child) => treeOf(Number(child)))]
+}
+
+/** Keeps a process, its threads included, to these cores. */
+export function pin(pid: number, cores: readonly number[]): void {
+  spawnSync('taskset', ['-a', '-c', '-p', cores.join(), String(pid)], { stdio: 'ignore' })
 }
 
 export interface ProcessSpec {
   readonly program: string
   readonly args: readonly string[]
   readonly env?: Readonly<Record<string, string>>
-  readonly core: number
+  readonly cores: readonly number[]
   /** Its output goes there. */
   readonly logFile: string
+  /** Told of each line of its standard output. */
+  readonly onLine?: (line: string) => void
 }
 
 /** A program that is measured from outside. */
@@ -43,8 +59,8 @@ export class MeasuredProcess {
     child.once('exit', () => (this.#exited = true))
   }
 
-  static start({ program, args, env, core, logFile }: ProcessSpec): MeasuredProcess {
-    const child = spawn('taskset', ['-c', String(core), program, ...args], {
+  static start({ program, args, env, cores, logFile, onLine }: ProcessSpec): MeasuredProcess {
+    const child = spawn('taskset', ['-c', cores.join(), program, ...args], {
       env: { ...process.env, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
@@ -52,6 +68,14 @@ export class MeasuredProcess {
     const keep = (text: Buffer): void => writeFileSync(logFile, text, { flag: 'a' })
     child.stdout.on('data', keep)
     child.stderr.on('data', keep)
+    if (onLine !== undefined) {
+      let rest = ''
+      child.stdout.on('data', (text: Buffer) => {
+        const lines = (rest + text.toString()).split('\n')
+        rest = lines.pop()!
+        for (const line of lines) onLine(line)
+      })
+    }
     return new MeasuredProcess(child)
   }
 
@@ -72,7 +96,7 @@ export class MeasuredProcess {
     if (this.#exited) return
     const exited = once(this.#child, 'exit')
     this.#child.kill('SIGTERM')
-    const timer = setTimeout(() => this.#child.kill('SIGKILL'), 30_000)
+    const timer = setTimeout(() => this.#child.kill('SIGKILL'), STOP_MS)
     await exited
     clearTimeout(timer)
   }

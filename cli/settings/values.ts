@@ -69,6 +69,9 @@ function numberWithin(least: number, most: number): Parse<number> {
 const MAX_PARTITIONS = 256
 export const partitionCount = numberWithin(1, MAX_PARTITIONS)
 
+/** More on one machine would only wait for each other. */
+export const processCount = numberWithin(1, 64)
+
 /** Below, a pause of garbage collection counts as a death; above, a death goes unnoticed for long. */
 export const sessionTimeoutMs = numberWithin(1_000, 300_000)
 

@@ -9,11 +9,11 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { Random } from '../../bridge/generator/random.ts'
 import { Progress } from '../../cli/progress.ts'
-import { formatTable } from '../../cli/table.ts'
 import { startKafka, startRedis } from '../../deploy/stack/servers.ts'
 import { expectedRows, TOPICS } from './expected.ts'
 import { OrderLines, type GivenLine } from './input.ts'
 import { Role, type End } from './role.ts'
+import { verdictReport } from './report.ts'
 import { isWrong, verify, type Verdict } from './verify.ts'
 import { Written } from './written.ts'
 
@@ -141,22 +141,7 @@ function feed(count: number): void {
 }
 
 function report(verdict: Verdict): void {
-  const columns = ['topic', 'rows due', 'rows found', 'lost', 'doubled', 'wrong']
-  say(
-    formatTable(
-      columns.map((name) => ({ name, numeric: name !== 'topic' })),
-      verdict.topics.map(({ topic, expected, found, lost, doubled, foreign }) => [
-        topic,
-        expected,
-        found,
-        lost,
-        doubled,
-        foreign,
-      ]),
-    ),
-  )
-  for (const { topic, examples } of verdict.topics)
-    for (const example of examples) say(`${topic}: ${example}`)
+  say(verdictReport(verdict))
   say(
     isWrong(verdict)
       ? 'SOMETHING IS WRONG.'

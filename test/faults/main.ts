@@ -10,6 +10,7 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { formatTable } from '../../cli/table.ts'
 import { testScale } from '../../config/test-scale.ts'
+import { verdictReport } from './report.ts'
 import { runStage, type StageResult } from './stage.ts'
 import { isWrong } from './verify.ts'
 
@@ -63,55 +64,37 @@ async function main(args: readonly string[]): Promise<boolean> {
   for (const [index, stage] of stages.entries()) {
     const share =
       Math.floor((kills * (index + 1)) / stages.length) - Math.floor((kills * index) / stages.length)
-    results.push(
-      await runStage({
-        ...STAGES[stage],
-        kills: share,
-        workers,
-        linesPerSecond: rate,
-        seed: seed + index,
-        directory: join(directory, stage),
-        say: (line) => console.log(line),
-      }),
-    )
+    const result = await runStage({
+      ...STAGES[stage],
+      kills: share,
+      workers,
+      linesPerSecond: rate,
+      seed: seed + index,
+      directory: join(directory, stage),
+      say: (line) => console.log(line),
+    })
+    results.push(result)
+    console.log(report(result))
   }
   const isGood = results.every(({ verdict, failures }) => !isWrong(verdict) && failures.length === 0)
-  console.log(report(results))
   if (isGood) rmSync(directory, { recursive: true, force: true })
   else console.log(`What the processes said is in ${directory}; the same orders again: --seed ${seed}`)
   return isGood
 }
 
-function report(results: readonly StageResult[]): string {
-  return results
-    .flatMap(({ name, lines, writtenInStorm, kills, faults, verdict, failures }) => [
-      `\n${name}: ${kills} processes killed; ${lines} lines were fed in, ${writtenInStorm} orders came out meanwhile`,
-      formatTable(
-        [
-          { name: 'fault', numeric: false },
-          { name: 'injected', numeric: true },
-        ],
-        [...faults].sort(([a], [b]) => (a < b ? -1 : 1)),
-      ),
-      formatTable(
-        ['topic', 'rows due', 'rows found', 'lost', 'doubled', 'wrong'].map((column) => ({
-          name: column,
-          numeric: column !== 'topic',
-        })),
-        verdict.topics.map(({ topic, expected, found, lost, doubled, foreign }) => [
-          topic,
-          expected,
-          found,
-          lost,
-          doubled,
-          foreign,
-        ]),
-      ),
-      ...verdict.topics.flatMap(({ topic, examples }) => examples.map((example) => `${topic}: ${example}`)),
-      ...verdict.open.map((partition) => `${partition}: a transaction is still open`),
-      ...failures,
-    ])
-    .join('\n')
+function report({ name, lines, writtenInStorm, kills, faults, verdict, failures }: StageResult): string {
+  return [
+    `\n${name}: ${kills} processes killed; ${lines} lines were fed in, ${writtenInStorm} orders came out meanwhile`,
+    formatTable(
+      [
+        { name: 'fault', numeric: false },
+        { name: 'injected', numeric: true },
+      ],
+      [...faults].sort(([a], [b]) => (a < b ? -1 : 1)),
+    ),
+    verdictReport(verdict),
+    ...failures,
+  ].join('\n')
 }
 
 await main(process.argv.slice(2)).then(

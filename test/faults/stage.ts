@@ -191,7 +191,9 @@ class Stage {
       await written.more(RECOVERY_MS).catch((error: unknown) => this.#standstill(error as Error))
       await sleep(this.#random.unit() * MOST_CALM_MS)
       for (let left = 1 + this.#random.below(BURST.most); left > 0; left--) {
-        const fault = this.#pick(all.filter(({ resource }) => !this.#busy.has(resource)))
+        const free = all.filter(({ resource }) => !this.#busy.has(resource))
+        if (free.length === 0) break
+        const fault = this.#pick(free)
         const done = this.#inject(fault, target).finally(() => this.#busy.delete(fault.resource))
         this.#busy.set(fault.resource, done)
         await sleep((this.#random.unit() * BURST.ms) / BURST.most)
