@@ -47,7 +47,7 @@ const throughput: Part = async (servers, options) => {
       console.log(throughputTable([...figures, ...readers]))
       isRight = areRight(totals, events) && isRight
     }
-    await servers.deleteTopics('')
+    await servers.deleteTopics()
   }
   return isRight
 }
@@ -69,7 +69,7 @@ const latency: Part = async (servers, { systems, commitsMs, partitions }) => {
       } finally {
         await child.stop()
       }
-      await servers.deleteTopics('')
+      await servers.deleteTopics()
     }
   }
   console.log(`\n${LATENCY.rate} events a second, from send to visible, ms\n`)
@@ -100,7 +100,7 @@ const scaling: Part = async (servers) => {
     const job = { system: 'millrace', topic, commitMs } as const
     const { figures, totals } = await measure(servers, job, { events, partitions })
     isRight = areRight([totals], events) && isRight
-    await servers.deleteTopics('')
+    await servers.deleteTopics()
     return figures
   }
   const few = await run(FEW.keys, FEW.partitions)
@@ -161,7 +161,7 @@ const handOver: Part = async (servers, { partitions }) => {
   } finally {
     await Promise.all([stays.stop(), (leaves as MeasuredProcess | null)?.stop()])
   }
-  await servers.deleteTopics('')
+  await servers.deleteTopics()
   return true
 }
 
@@ -203,7 +203,7 @@ const processes: Part = async (servers, { partitions }) => {
     ])
   }
   servers.keepToCores(true)
-  await servers.deleteTopics('')
+  await servers.deleteTopics()
   const head = [
     '',
     'events/s',
@@ -223,18 +223,19 @@ const processes: Part = async (servers, { partitions }) => {
 /** A state of a million keys, from the changelogs into an empty Redis. */
 const recovery: Part = async (servers) => {
   const found = await restore(servers)
-  const head = ['', 'records', 'seconds', 'records/s', 'Redis MiB', 'of it a million keys']
+  const head = ['', 'records', 'records/s', 'CPU-s/M: client', 'Redis', 'broker', 'Redis MiB a million keys']
   const row = [
     `${found.keys} keys`,
     found.records,
-    rounded(found.seconds, 2),
     rounded(found.records / found.seconds, 0),
-    rounded(found.redisMiB, 0),
+    ...(['client', 'redis', 'broker'] as const).map((of) =>
+      rounded((found.cpu[of] / found.records) * 1e6, 2),
+    ),
     rounded((found.redisMiB / found.keys) * 1e6, 0),
   ]
   console.log('\nRestored from the changelogs into an emptied Redis\n')
   console.log(markdown(head, [row]))
-  await servers.deleteTopics('')
+  await servers.deleteTopics()
   return true
 }
 

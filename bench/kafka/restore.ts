@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { freePorts } from '../../deploy/stack/servers.ts'
 import { redisCli } from '../../deploy/stack/redis.ts'
 import { MeasuredProcess } from './measured-process.ts'
-import type { BenchServers } from './servers.ts'
+import { cpuSince, type BenchServers, type Cpu } from './servers.ts'
 import { specOf, type Job } from './systems.ts'
 import { measure } from './throughput.ts'
 
@@ -12,7 +12,7 @@ const KEYS = 1_000_000
 const PARTITIONS = 8
 /** All of it in one window. */
 const EVENTS_PER_SECOND = 20_000
-const POLL_MS = 20
+const POLL_MS = 200
 const LONGEST_MS = 300_000
 
 export interface Restored {
@@ -21,6 +21,7 @@ export interface Restored {
   /** Of the changelogs. */
   readonly records: number
   readonly seconds: number
+  readonly cpu: Cpu
   /** That the state takes. */
   readonly redisMiB: number
 }
@@ -41,8 +42,10 @@ export async function restore(servers: BenchServers): Promise<Restored> {
   const emptyMiB = await redisMiB(servers)
   const child = MeasuredProcess.start(specOf(servers, job).spec)
   try {
+    const before = { ...servers.cpu(child.pid), client: 0 }
     const found = await watched(port!, PARTITIONS)
-    return { keys: totals.windows, ...found, redisMiB: (await redisMiB(servers)) - emptyMiB }
+    const cpu = cpuSince(before, servers.cpu(child.pid))
+    return { cpu, keys: totals.windows, ...found, redisMiB: (await redisMiB(servers)) - emptyMiB }
   } finally {
     await child.stop()
   }

@@ -4,6 +4,7 @@ import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Kafka, logLevel, type Admin } from 'kafkajs'
 import { run } from '../../deploy/stack/command.ts'
+import { until } from '../../deploy/stack/wait.ts'
 import { startKafka, startRedis, type KafkaServers, type RedisServers } from '../../deploy/stack/servers.ts'
 import { compileJava, type JavaPrograms } from './java.ts'
 import { cpuSeconds, pin } from './measured-process.ts'
@@ -91,12 +92,19 @@ export class BenchServers {
   async createTopic(topic: string, partitions: number): Promise<void> {
     // The records' times are those of now, but the fixtures must outlive any retention.
     const configEntries = [{ name: 'retention.ms', value: '-1' }]
-    await this.#admin.createTopics({ topics: [{ topic, numPartitions: partitions, configEntries }] })
+    await this.#admin.createTopics({
+      waitForLeaders: false,
+      topics: [{ topic, numPartitions: partitions, configEntries }],
+    })
+    await until(`${topic} has its leaders`, async () => {
+      const offsets = await this.#admin.fetchTopicOffsets(topic).catch(() => [])
+      return offsets.length === partitions
+    })
   }
 
   /** Gives back the room of what was measured. */
-  async deleteTopics(prefix: string): Promise<void> {
-    const topics = (await this.#admin.listTopics()).filter((topic) => topic.startsWith(prefix))
+  async deleteTopics(): Promise<void> {
+    const topics = (await this.#admin.listTopics()).filter((topic) => !topic.startsWith('_'))
     if (topics.length > 0) await this.#admin.deleteTopics({ topics })
   }
 
@@ -110,12 +118,6 @@ export class BenchServers {
   async committed(groupId: string, topic: string): Promise<number> {
     const groups = await this.#admin.fetchOffsets({ groupId, topics: [topic] }).catch(() => [])
     return (groups[0]?.partitions ?? []).reduce((sum, { offset }) => sum + Math.max(0, Number(offset)), 0)
-  }
-
-  /** How many records a topic holds, marks of transactions included. */
-  async held(topic: string): Promise<number> {
-    const offsets = await this.#admin.fetchTopicOffsets(topic)
-    return offsets.reduce((sum, { high, low }) => sum + Number(high) - Number(low), 0)
   }
 
   /** @param pid the system's client, its children included */

@@ -105,7 +105,7 @@ export async function restoreTask(
     const end = { ...checkpoint, windows: batch.nextOffset }
     await state.apply({
       records: [batch],
-      skip: (key) => !open.has(`${storeOf(key)}/${segmentOf(key)}`),
+      skip: (segment) => !open.has(`${storeOf(segment)}/${segmentOf(segment)}`),
       dropPrefixes: [],
       taskRecord: null,
       base: checkpoint,

@@ -5,7 +5,8 @@
  */
 import type { ByteWriter } from '../../log/batch.ts'
 
-const SEGMENT_KEY_BYTES = 10
+/** A key's segment: store and time. */
+export const SEGMENT_BYTES = 10
 export const WINDOW_KEY_BYTES = 18
 
 /** Times may lie before 1970: an offset of 2^52 ms keeps them positive. */
@@ -34,7 +35,7 @@ export function writeKey(
 }
 
 export function segmentPrefix(store: number, segmentMs: number): Buffer {
-  const prefix = Buffer.allocUnsafe(SEGMENT_KEY_BYTES)
+  const prefix = Buffer.allocUnsafe(SEGMENT_BYTES)
   prefix.writeUInt16BE(store, 0)
   writeTime(prefix, 2, segmentMs)
   return prefix
@@ -58,7 +59,7 @@ export function windowKey(store: number, segmentMs: number, windowStartMs: numbe
 
 /** Of a key that begins with a window's prefix. */
 export function windowStartOfKey(key: Buffer): number {
-  return readTime(key, SEGMENT_KEY_BYTES)
+  return readTime(key, SEGMENT_BYTES)
 }
 
 export function storeOf(key: Buffer): number {

@@ -36,8 +36,8 @@ export interface StateRecords {
 export interface StateWrite {
   /** Applied in order. Only the first `count` rows of each. */
   readonly records: readonly StateRecords[]
-  /** Rows to leave out, by key; none where absent. */
-  readonly skip?: (key: Buffer) => boolean
+  /** Segments whose rows are left out, by the first bytes of their keys (keys.ts); asked once for rows in a row. */
+  readonly skip?: (segment: Buffer) => boolean
   /** Key prefixes, each of one whole segment (keys.ts), whose entries go away whole. */
   readonly dropPrefixes: readonly Buffer[]
   readonly taskRecord: Buffer | null

@@ -89,11 +89,13 @@ export function stateContract(
       assert.deepEqual(await read(task, 'a', 'b'), [null, '2'])
     })
 
-    it('leaves out what is to be skipped', async () => {
+    it('leaves out the segments that are to be skipped', async () => {
       const task = await fresh()
-      const skip = (key: Buffer): boolean => key.toString('utf8', 10) === 'a'
-      await task.apply(write({ records: [records({ a: '1', b: '2' })], skip }))
-      assert.deepEqual(await read(task, 'a', 'b'), [null, '2'])
+      const skip = (segment: Buffer): boolean => segment.equals(segmentPrefix(STORE, 0))
+      const batches = [records({ a: '1' }, 0), records({ b: '2' }, 1_000), records({ c: '3' }, 0)]
+      await task.apply(write({ records: batches, skip }))
+      assert.deepEqual(await scanned(task, segmentPrefix(STORE, 0)), [])
+      assert.deepEqual(await scanned(task, segmentPrefix(STORE, 1_000)), ['b=2'])
     })
 
     it('scans a segment whole, and drops one whole', async () => {

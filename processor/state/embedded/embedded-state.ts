@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { open, type RootDatabase } from 'lmdb'
 import { KEY_END, KEY_START, STRIDE, VALUE_END, VALUE_START } from '../../../log/batch.ts'
+import { SEGMENT_BYTES } from '../keys.ts'
 import {
   assertNotOutlived,
   assertOurs,
@@ -224,7 +225,7 @@ class EmbeddedTaskState implements TaskState {
   #putAll({ buffer, positions, count }: StateRecords, skip: StateWrite['skip']): void {
     for (let row = 0; row < count * STRIDE; row += STRIDE) {
       const key = buffer.subarray(positions[row + KEY_START]!, positions[row + KEY_END]!)
-      if (skip?.(key) === true) continue
+      if (skip?.(key.subarray(0, SEGMENT_BYTES)) === true) continue
       const end = positions[row + VALUE_END]!
       const entryKey = this.#entryKey(key)
       if (end < 0) this.#state.remove(entryKey)

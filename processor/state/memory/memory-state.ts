@@ -1,4 +1,5 @@
 import { STRIDE, KEY_END, KEY_START, VALUE_END, VALUE_START } from '../../../log/batch.ts'
+import { SEGMENT_BYTES } from '../keys.ts'
 import {
   assertNotOutlived,
   assertOurs,
@@ -92,7 +93,7 @@ class MemoryTaskState implements TaskState {
     for (const { buffer, positions, count } of write.records) {
       for (let row = 0; row < count * STRIDE; row += STRIDE) {
         const key = buffer.subarray(positions[row + KEY_START]!, positions[row + KEY_END]!)
-        if (write.skip?.(key) === true) continue
+        if (write.skip?.(key.subarray(0, SEGMENT_BYTES)) === true) continue
         const end = positions[row + VALUE_END]!
         if (end < 0) copy.entries.delete(key.toString('latin1'))
         else

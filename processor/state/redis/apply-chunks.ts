@@ -1,4 +1,5 @@
 import { KEY_END, KEY_START, STRIDE, VALUE_END, VALUE_START } from '../../../log/batch.ts'
+import { SEGMENT_BYTES } from '../keys.ts'
 import type { StateRecords, StateWrite } from '../port.ts'
 import { segmentEnd } from './key-names.ts'
 import type { Segments } from './segments.ts'
@@ -27,6 +28,9 @@ export class ApplyChunks {
   #batch = 0
   #row = 0
   #drop = 0
+  /** The segment of the last row, and whether its rows are left out. */
+  readonly #last = Buffer.alloc(SEGMENT_BYTES)
+  #isLastLeftOut: boolean | null = null
 
   constructor({ records, skip, dropPrefixes }: StateWrite) {
     this.#records = records
@@ -77,10 +81,8 @@ export class ApplyChunks {
     valueStart: number,
     valueEnd: number,
   ): number {
-    if (this.#skip?.(buffer.subarray(keyStart, keyEnd)) === true) return 0
     const segment = segmentEnd(keyStart, keyEnd)
-    // What is dropped by the same write need not be written.
-    if (this.#dropped.size > 0 && this.#dropped.has(buffer.toString('latin1', keyStart, segment))) return 0
+    if (this.#isLeftOut(buffer, keyStart, segment)) return 0
     const { body, runs } = segments.of(buffer, keyStart, keyEnd)
     const before = body.position
     const last = runs.length - 1
@@ -96,5 +98,18 @@ export class ApplyChunks {
       this.written++
     }
     return body.position - before
+  }
+
+  #isLeftOut(buffer: Buffer, start: number, end: number): boolean {
+    if (this.#skip === undefined && this.#dropped.size === 0) return false
+    const length = end - start
+    const last = this.#isLastLeftOut
+    if (last !== null && length === SEGMENT_BYTES && this.#last.compare(buffer, start, end) === 0) return last
+    const segment = buffer.subarray(start, end)
+    segment.copy(this.#last)
+    // What is dropped by the same write need not be written.
+    const isLeftOut = this.#skip?.(segment) === true || this.#dropped.has(segment.toString('latin1'))
+    this.#isLastLeftOut = length === SEGMENT_BYTES ? isLeftOut : null
+    return isLeftOut
   }
 }

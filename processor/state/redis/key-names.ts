@@ -1,6 +1,4 @@
-import { segmentPrefix } from '../keys.ts'
-
-export const SEGMENT_BYTES = segmentPrefix(0, 0).length
+import { SEGMENT_BYTES } from '../keys.ts'
 
 /**
  * Every key in Redis is built here. All keys of a task share one hash slot (the part in braces), so that one

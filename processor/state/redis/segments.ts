@@ -1,4 +1,5 @@
-import { segmentEnd, SEGMENT_BYTES } from './key-names.ts'
+import { SEGMENT_BYTES } from '../keys.ts'
+import { segmentEnd } from './key-names.ts'
 import { RespWriter } from './resp.ts'
 
 const BODY_BYTES = 4 * 1024

@@ -8,11 +8,12 @@ import {
   type StateWrite,
   type TaskState,
 } from '../port.ts'
+import { SEGMENT_BYTES } from '../keys.ts'
 import { ApplyChunks } from './apply-chunks.ts'
 import type { RedisConnection } from './connection.ts'
 import { lost, type MetaReply } from './errors.ts'
 import { InFlight } from './in-flight.ts'
-import { SEGMENT_BYTES, type CopyKeys, type TaskKeys } from './key-names.ts'
+import type { CopyKeys, TaskKeys } from './key-names.ts'
 import { forEachPacked } from './packed-values.ts'
 import type { ScriptCall } from './resp.ts'
 import { applyScript, newIncarnationScript, readManyScript, scanScript, type Script } from './scripts.ts'

@@ -1,5 +1,6 @@
 import { KEY_END, KEY_START, STRIDE, VALUE_END, VALUE_START } from '../../../log/batch.ts'
 import { ConnectionLost, type Connection } from '../../../log/simulated/wire.ts'
+import { SEGMENT_BYTES } from '../../state/keys.ts'
 import {
   StateError,
   type Checkpoint,
@@ -174,7 +175,7 @@ function chunksOf(write: StateWrite, chunkRows: number): ApplyChunk[] {
   for (const { buffer, positions, count } of write.records) {
     for (let row = 0; row < count * STRIDE; row += STRIDE) {
       const key = buffer.subarray(positions[row + KEY_START]!, positions[row + KEY_END]!)
-      if (write.skip?.(key) === true) continue
+      if (write.skip?.(key.subarray(0, SEGMENT_BYTES)) === true) continue
       const end = positions[row + VALUE_END]!
       const value = end < 0 ? null : Buffer.from(buffer.subarray(positions[row + VALUE_START]!, end))
       rows.push({ key: key.toString('latin1'), value })
