@@ -10,6 +10,7 @@ import { suggestion } from './nearest.ts'
 import { COMPRESSIONS, SASL_MECHANISMS, stackOf, type StackSettings } from './settings/stack.ts'
 import {
   brokers,
+  cacheMib,
   commitIntervalMs,
   durationMs,
   fileContent,
@@ -55,6 +56,8 @@ export interface Settings {
   readonly sinceMs: number
   /** null: the worker's own default. */
   readonly commitIntervalMs: number | null
+  /** Of state that is kept in memory; null: the worker's own default. */
+  readonly stateCacheMib: number | null
   /** Names this process among those of its role; null: a random one. */
   readonly instance: string | null
   /** Of /metrics, /healthz and /readyz; null: none, 0: any that is free. */
@@ -90,6 +93,7 @@ const SETTINGS = {
   seed: setting('--seed', 'MILLRACE_SEED', 'seed', 1, wholeNumber),
   since: setting('--since', 'MILLRACE_SINCE', 'since', parseDurationMs('1h'), durationMs),
   commitInterval: optional('--commit-interval', 'COMMIT_MS', 'commitMs', commitIntervalMs),
+  stateCacheMib: optional(null, 'STATE_CACHE_MIB', 'stateCacheMib', cacheMib),
   instance: optional(null, 'MILLRACE_INSTANCE', 'instance', instanceId),
   metricsPort: optional('--metrics-port', 'METRICS_PORT', 'metricsPort', portNumber),
   metricsHost: setting('--metrics-host', 'METRICS_HOST', 'metricsHost', '127.0.0.1', text),
@@ -168,6 +172,7 @@ export function resolveSettings({ flags, env, cwd }: SettingSources): Settings {
     seed: values.seed,
     sinceMs: since,
     commitIntervalMs: commitInterval,
+    stateCacheMib: values.stateCacheMib,
     instance: values.instance,
     metricsPort: values.metricsPort,
     metricsHost: values.metricsHost,

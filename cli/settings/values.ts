@@ -72,6 +72,9 @@ export const partitionCount = numberWithin(1, MAX_PARTITIONS)
 /** More on one machine would only wait for each other. */
 export const processCount = numberWithin(1, 64)
 
+/** Below, not even one commit's changes stay; above, a process is better split in two. */
+export const cacheMib = numberWithin(1, 4_096)
+
 /** Below, a pause of garbage collection counts as a death; above, a death goes unnoticed for long. */
 export const sessionTimeoutMs = numberWithin(1_000, 300_000)
 

@@ -66,6 +66,7 @@ interface RunParts {
   readonly closers: readonly (() => Promise<void>)[]
 }
 
+const MIB = 1024 * 1024
 /** On Kafka a look at the lag is a request to every broker, and its log may wait longer. */
 const LOOK_EVERY_MS = { embedded: 100, stack: 1_000 }
 /**
@@ -150,7 +151,7 @@ interface WorkerParts {
 
 async function openWorker(parts: WorkerParts): Promise<Worker> {
   const { stores, log, plan, schemaIds, telemetry, options } = parts
-  const { instance, commitIntervalMs } = options.settings
+  const { instance, commitIntervalMs, stateCacheMib } = options.settings
   const state = await stores.openState(plan.application)
   return new Worker({
     log,
@@ -161,6 +162,7 @@ async function openWorker(parts: WorkerParts): Promise<Worker> {
     commitRecords: COMMIT_RECORDS[options.settings.stack === null ? 'embedded' : 'stack'],
     ...(instance !== null && { instance }),
     ...(commitIntervalMs !== null && { commitIntervalMs }),
+    ...(stateCacheMib !== null && { cacheBytes: stateCacheMib * MIB }),
     ...(telemetry !== null && { events: telemetry.workerEvents }),
     report: options.notice,
   })

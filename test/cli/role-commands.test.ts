@@ -50,6 +50,18 @@ describe('millrace bridge, process and sink', () => {
     assert.match(written.stdout, /^dead_letters +1$/m)
   })
 
+  it('are one process each without Kafka, and a number of them is a number', async () => {
+    const alone = await role('process', '--processes', '2')
+    assert.equal(alone.exitCode, 2)
+    assert.match(alone.stderr, /^error NOT_SUPPORTED: --processes 2: embedded, one process at a time has the/)
+    const none = await role('process', '--processes', '0')
+    assert.equal(none.exitCode, 2)
+    assert.match(
+      none.stderr,
+      /^error BAD_SETTING: --processes is "0": it must be a whole number from 1 to 64\./,
+    )
+  })
+
   it('go on where they were, and add nothing to what is done', async () => {
     for (const name of ['bridge', 'process', 'sink'] as const)
       await (name === 'bridge' ? bridge() : role(name))

@@ -33,6 +33,7 @@ describe('a setting', () => {
       seed: 1,
       sinceMs: 3_600_000,
       commitIntervalMs: null,
+      stateCacheMib: null,
       instance: null,
       metricsPort: null,
       metricsHost: '127.0.0.1',

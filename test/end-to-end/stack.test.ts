@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { startKafka, startRedis, type KafkaServers } from '../../deploy/stack/servers.ts'
+import { until } from '../../deploy/stack/wait.ts'
 import { ownServer, sharedRegistry } from '../support/servers.ts'
 import { monthsOrSkip } from './shared-data.ts'
 import { digestsIn, runOrders, Scratch, Started, type Said } from './support.ts'
@@ -91,6 +93,24 @@ describe('orders on Kafka and Redis, on four months of an online shop', function
       assert.deepEqual(await digestsIn(directory), expected)
     })
   }
+
+  it('gives them with one command for two processes', async () => {
+    const directory = scratch.newDirectory()
+    const [, both] = await ended(bridge(months), worker('--processes', '2'), sink(directory))
+    for (const number of [1, 2]) assert.match(both!.stdout, new RegExp(`^\\[${number}\\] Done after `, 'm'))
+    assert.deepEqual(await digestsIn(directory), expected)
+  })
+
+  it('ends the processes of a command that was killed', async () => {
+    const works = millrace(['process', 'orders', '--processes', '2'])
+    assert.ok(await works.bound)
+    const children = readFileSync(`/proc/${works.pid}/task/${works.pid}/children`, 'utf8').trim().split(' ')
+    assert.equal(children.length, 2)
+    process.kill(works.pid, 'SIGKILL')
+    await until('both have ended', async () =>
+      Promise.resolve(children.every((pid) => !existsSync(`/proc/${pid}`))),
+    )
+  })
 
   it('gives them in one process, and adds nothing when it is run again', async () => {
     const directory = scratch.newDirectory()
