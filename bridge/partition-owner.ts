@@ -142,10 +142,15 @@ export class PartitionOwner {
   }
 
   /** Where each source stands by the log; the owner must be open. */
-  async stored(): Promise<Map<string, SourceRecord>> {
-    const { log, application } = this.#options
-    const stored = await readPositions(log, sourcesTopic(application), this.partition)
+  async stored(stop: AbortSignal): Promise<Map<string, SourceRecord>> {
+    const stored = await this.#readPositions(stop)
     return new Map(this.sources.map((name) => [name, decodeSourceRecord(name, stored)]))
+  }
+
+  #readPositions(signal: AbortSignal): Promise<Map<string, string>> {
+    const { log, application } = this.#options
+    const onWait = (message: string): void => this.#say('RETRYING', message)
+    return readPositions(log, sourcesTopic(application), this.partition, { signal, onWait })
   }
 
   async #retrying<T extends string>(stop: AbortSignal, attempt: () => Promise<T>): Promise<T | OwnerOutcome> {
@@ -155,6 +160,7 @@ export class PartitionOwner {
         return await attempt()
       } catch (error) {
         await this.close()
+        if (isEndOf(stop, error)) return 'stopped'
         if (!(error instanceof LogError) || FATAL.has(error.code)) throw error
         if (error.code === 'FENCED') return 'fenced'
         await this.#backOff(error, stop)
@@ -183,7 +189,7 @@ export class PartitionOwner {
     this.#producer = producer
     // Before the positions are read: from here on nobody else can move them (design §4).
     await producer.init()
-    const stored = await readPositions(log, sourcesTopic(application), this.partition)
+    const stored = await this.#readPositions(stop)
     for (const binding of this.#bindings) {
       if (stop.aborted) return
       const { name: source, input } = binding
@@ -260,4 +266,9 @@ export class PartitionOwner {
   #say(code: SourceNotice['code'], message: string): void {
     this.#options.notice({ code, source: this.sources.join(', '), message })
   }
+}
+
+/** What a wait that the signal ended throws. */
+export function isEndOf(stop: AbortSignal, error: unknown): boolean {
+  return stop.aborted && error instanceof Error && (error === stop.reason || error.name === 'AbortError')
 }

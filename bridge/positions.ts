@@ -3,6 +3,7 @@
  * JSON-like text and are made here only. A source's records lie in one partition, that of its name's hash,
  * so that whoever owns the partition owns the source.
  */
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Log, TopicConfig } from '../log/port.ts'
 import { partitionFor } from '../log/partitioner.ts'
 import { readUntil } from '../log/read-until.ts'
@@ -20,6 +21,8 @@ export interface SourceRecord {
   readonly t: number | null
   /** The greatest valid event time since the last end mark; null: all that was read is closed by one. */
   readonly unclosedE: number | null
+  /** A finite input was read to its end, and nothing has moved since. */
+  readonly isEnded: boolean
   /** Since the source first ran. */
   readonly processed: number
   readonly invalid: number
@@ -30,6 +33,7 @@ export interface SourceRecord {
 export const NEW_SOURCE: SourceRecord = {
   t: null,
   unclosedE: null,
+  isEnded: false,
   processed: 0,
   invalid: 0,
   behindWatermark: 0,
@@ -99,6 +103,15 @@ function notOurs(key: string, cause?: unknown): SourceError {
 }
 
 const STABLE_POLL_MS = 10
+/** Longer than a dead producer's transaction lives (its time-out and the broker's sweep). */
+const USUAL_WAIT_MS = 20_000
+
+export interface ReadPositionsOptions {
+  /** Ends the waiting, with its reason. */
+  readonly signal: AbortSignal
+  /** Told once, in words, when it waits for longer than usual. */
+  readonly onWait: (message: string) => void
+}
 
 /**
  * All that a partition of the positions topic holds, the last value of each key. To be called after this
@@ -109,16 +122,26 @@ export async function readPositions(
   log: Log,
   topic: string,
   partition: number,
+  { signal, onWait }: ReadPositionsOptions,
 ): Promise<Map<string, string>> {
   const place = { topic, partition }
   const stored = new Map<string, string>()
   let offsets = (await log.admin.offsets([place]))[0]!
   const end = offsets.end
+  const beganMs = performance.now()
+  let isSaid = false
   while (offsets.stable < end) {
-    await new Promise((resolve) => setTimeout(resolve, STABLE_POLL_MS))
+    if (!isSaid && performance.now() - beganMs > USUAL_WAIT_MS) {
+      isSaid = true
+      onWait(
+        `still waiting for an open transaction to end in ${topic} partition ${partition} (stable up to ` +
+          `${offsets.stable} of ${end}): kafka-transactions.sh finds and ends what hangs.`,
+      )
+    }
+    await sleep(STABLE_POLL_MS, undefined, { signal })
     offsets = (await log.admin.offsets([place]))[0]!
   }
-  await readUntil(log, place, { from: offsets.start, end }, (batch) => {
+  await readUntil(log, place, { from: offsets.start, end, signal }, (batch) => {
     for (let i = 0; i < batch.count; i++) {
       const key = batch.keyAt(i)?.toString('utf8')
       if (key === undefined) continue

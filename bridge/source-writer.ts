@@ -232,6 +232,7 @@ export class SourceWriter implements RecordSink {
     return {
       t: this.#t,
       unclosedE: this.#unclosedE,
+      isEnded: false,
       processed: this.#processed,
       invalid: this.#invalid,
       behindWatermark: this.#behindWatermark,

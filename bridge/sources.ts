@@ -7,6 +7,7 @@ import {
   type OwnerOptions,
   type OwnerOutcome,
   type SourceBinding,
+  isEndOf,
 } from './partition-owner.ts'
 import {
   checkSourceName,
@@ -255,8 +256,7 @@ export class Sources {
 
   /**
    * One transaction: the end mark into every partition of every source topic, and in each source's record
-   * that it is closed by one (design §7). A crash before it leaves the sources unclosed, and the next run
-   * writes it.
+   * that it has ended (design §7). A crash before it leaves the sources unended, and the next run writes it.
    */
   async #writeEndMark(signal: AbortSignal): Promise<void> {
     const [writer] = this.#owners.values()
@@ -264,14 +264,16 @@ export class Sources {
       const records = new Map<string, SourceRecord>()
       try {
         for (const owner of this.#owners.values()) {
-          for (const [name, record] of await owner.stored()) records.set(name, record)
+          for (const [name, record] of await owner.stored(signal)) records.set(name, record)
         }
-        const e = Math.max(...[...records.values()].map(({ unclosedE }) => unclosedE ?? -Infinity))
-        if (e === -Infinity) return
+        const found = [...records.values()]
+        if (found.every(({ isEnded }) => isEnded)) return
+        const e = Math.max(...found.map(({ unclosedE }) => unclosedE ?? -Infinity))
         await writer!.commit(this.#endMarks(e, records))
-        this.#endMarkMs = e
+        if (e !== -Infinity) this.#endMarkMs = e
         return
       } catch (error) {
+        if (isEndOf(signal, error)) return
         if (!(error instanceof LogError)) throw error
         const reopened = await writer!.open(signal)
         if (reopened === 'fenced') throw error
@@ -293,10 +295,12 @@ export class Sources {
         positions: sourcesTopic(application),
         positionsPartition: partitionOfSource(name, homes),
       })
-      // Two sources may fill one topic; it wants one mark.
-      if (!marked.has(topic)) marks.markAll({ kind: 'end', e })
+      // Two sources may fill one topic; it wants one mark, unless there is nothing to close.
+      if (!marked.has(topic) && e !== -Infinity) marks.markAll({ kind: 'end', e })
       marked.add(topic)
-      marks.store(encodeSourceRecord(name, { ...(records.get(name) ?? NEW_SOURCE), unclosedE: null }))
+      marks.store(
+        encodeSourceRecord(name, { ...(records.get(name) ?? NEW_SOURCE), unclosedE: null, isEnded: true }),
+      )
       contents.push(marks)
     }
     return contents

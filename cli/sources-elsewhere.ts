@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { decodeSourceRecord, keys, partitionOfSource, sourcesTopic } from '../bridge/positions.ts'
+import { decodeSourceRecord, partitionOfSource, sourcesTopic } from '../bridge/positions.ts'
 import type { Log, PartitionReader } from '../log/port.ts'
 import type { SourcesOutcome } from './roles.ts'
 
@@ -16,8 +16,8 @@ const POLL_MS = 250
 const READ_BYTES = 1 << 20
 
 /**
- * Stands for sources that other processes bridge. They have ended when something was read and an end mark
- * stands behind all of it (design §7); whoever writes it notes it for every source.
+ * Stands for sources that other processes bridge. They have ended when a finite input was read to
+ * its end and an end mark stands behind it (design §7); whoever writes it notes it for every source.
  */
 export class SourcesElsewhere {
   readonly #options: SourcesElsewhereOptions
@@ -62,10 +62,6 @@ export class SourcesElsewhere {
   }
 
   #haveEnded(): boolean {
-    const { sources } = this.#options
-    const isClosed = (name: string): boolean =>
-      this.#stored.has(keys.source(name)) && decodeSourceRecord(name, this.#stored).unclosedE === null
-    const hasRead = (name: string): boolean => decodeSourceRecord(name, this.#stored).t !== null
-    return sources.every(isClosed) && sources.some(hasRead)
+    return this.#options.sources.every((name) => decodeSourceRecord(name, this.#stored).isEnded)
   }
 }

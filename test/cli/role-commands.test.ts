@@ -50,6 +50,20 @@ describe('millrace bridge, process and sink', () => {
     assert.match(written.stdout, /^dead_letters +1$/m)
   })
 
+  for (const [what, lines] of [
+    ['not one valid record', '{"order_id":"a"}\n'],
+    ['no line at all', ''],
+  ] as const) {
+    it(`end, though the input holds ${what}`, async () => {
+      writeFileSync(join(cwd, 'orders.ndjson'), lines)
+      assert.equal((await bridge()).exitCode, 0)
+      assert.equal((await role('process')).exitCode, 0)
+      const written = await role('sink')
+      assert.equal(written.exitCode, 0, written.stderr)
+      assert.match(written.stdout, /^ecommerce_orders\.orders +0$/m)
+    })
+  }
+
   it('are one process each without Kafka, and a number of them is a number', async () => {
     const alone = await role('process', '--processes', '2')
     assert.equal(alone.exitCode, 2)

@@ -22,8 +22,13 @@ describe('sources that other processes bridge', () => {
   const elsewhere = (finite = true): SourcesElsewhere =>
     new SourcesElsewhere({ log, application: 'app', sources: ['a', 'b'], finite })
 
-  async function write(name: string, t: number | null, unclosedE: number | null): Promise<void> {
-    const { key, value } = encodeSourceRecord(name, { ...NEW_SOURCE, t, unclosedE })
+  async function write(name: string, t: number | null, isEnded: boolean): Promise<void> {
+    const { key, value } = encodeSourceRecord(name, {
+      ...NEW_SOURCE,
+      t,
+      unclosedE: isEnded ? null : t,
+      isEnded,
+    })
     const batch = new BatchBuilder(TOPIC, partitionOfSource(name, PARTITIONS))
     batch.append(Buffer.from(key), Buffer.from(value))
     const producer = log.idempotentProducer()
@@ -36,29 +41,29 @@ describe('sources that other processes bridge', () => {
     const running = elsewhere()
       .run(new AbortController().signal)
       .then((result) => (outcome = result.outcome))
-    await write('a', 5, 5)
-    await write('a', 5, null)
+    await write('a', 5, false)
+    await write('a', 5, true)
     for (let i = 0; i < 10; i++) await turn()
     assert.equal(outcome, null, 'b has read nothing yet')
-    await write('b', 7, 7)
-    await write('b', 7, null)
+    await write('b', 7, false)
+    await write('b', 7, true)
     await running
     assert.equal(outcome, 'ended')
   })
 
-  it('have ended though one of them was empty', async () => {
-    await write('a', 5, null)
-    await write('b', null, null)
+  it('have ended though nothing in them was valid', async () => {
+    await write('a', null, true)
+    await write('b', null, true)
     assert.deepEqual(await elsewhere().run(new AbortController().signal), { outcome: 'ended' })
   })
 
-  for (const [what, t, e] of [
-    ['have read nothing that is valid', null, null],
-    ['are still being read', 5, 5],
+  for (const [what, t] of [
+    ['have read nothing that is valid', null],
+    ['are still being read', 5],
   ] as const) {
     it(`have not ended while they ${what}`, async () => {
-      await write('a', t, e)
-      await write('b', null, null)
+      await write('a', t, false)
+      await write('b', null, true)
       const stop = new AbortController()
       const running = elsewhere().run(stop.signal)
       for (let i = 0; i < 10; i++) await turn()
@@ -68,8 +73,8 @@ describe('sources that other processes bridge', () => {
   }
 
   it('never end where nobody asked for an end', async () => {
-    await write('a', 5, null)
-    await write('b', 5, null)
+    await write('a', 5, true)
+    await write('b', 5, true)
     const stop = new AbortController()
     const running = elsewhere(false).run(stop.signal)
     stop.abort()
