@@ -1,7 +1,7 @@
 /** The servers that all systems are measured on, and what is read off them. */
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { Kafka, logLevel, type Admin } from 'kafkajs'
 import { run } from '../../deploy/stack/command.ts'
 import { until } from '../../deploy/stack/wait.ts'
@@ -54,7 +54,7 @@ export class BenchServers {
   static async open(): Promise<BenchServers> {
     const directory = mkdtempSync(join(tmpdir(), 'millrace-bench-kafka-'))
     const java = await compileJava(directory)
-    const kafka = await startKafka({ heapMb: 1024 })
+    const kafka = await startKafka({ heapMb: 1024, dir: join(directory, 'kafka') })
     const redis = await startRedis()
     const client = new Kafka({ brokers: kafka.env.KAFKA_BROKERS.split(','), logLevel: logLevel.NOTHING })
     const admin = client.admin()
@@ -118,6 +118,15 @@ export class BenchServers {
   async committed(groupId: string, topic: string): Promise<number> {
     const groups = await this.#admin.fetchOffsets({ groupId, topics: [topic] }).catch(() => [])
     return (groups[0]?.partitions ?? []).reduce((sum, { offset }) => sum + Math.max(0, Number(offset)), 0)
+  }
+
+  /** What the topics of one application take in the broker's files: `<name>-…` and `<name>.…`. */
+  writtenBytes(name: string): number {
+    const files = readdirSync(join(this.directory, 'kafka'), { recursive: true, withFileTypes: true })
+    const isOurs = (topic: string): boolean => topic.startsWith(`${name}-`) || topic.startsWith(`${name}.`)
+    return files
+      .filter((file) => file.name.endsWith('.log') && isOurs(basename(file.parentPath)))
+      .reduce((sum, file) => sum + statSync(join(file.parentPath, file.name)).size, 0)
   }
 
   /** @param pid the system's client, its children included */

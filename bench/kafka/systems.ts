@@ -27,6 +27,8 @@ export interface Job {
 }
 
 export interface StartedJob {
+  /** Begins the names of its topics. */
+  readonly name: string
   readonly spec: ProcessSpec
   readonly outTopic: string
   /** Whose committed offsets tell how far it is. */
@@ -57,6 +59,7 @@ export function specOf(servers: BenchServers, job: Job): StartedJob {
   if (system === 'streams') {
     const [program, line] = servers.javaCommand('WindowedTotals', [], [...JAVA_MEMORY, `-Xlog:gc:${gcFile}`])
     return {
+      name,
       spec: { ...common, env, program, args: line },
       outTopic,
       groupId: name,
@@ -66,6 +69,7 @@ export function specOf(servers: BenchServers, job: Job): StartedJob {
   const profile = PROFILE_DIR === undefined ? '' : ` --cpu-prof --cpu-prof-dir=${PROFILE_DIR}`
   const preload = `--import ${new URL('gc-pauses.ts', import.meta.url).href}${profile}`
   return {
+    name,
     spec: {
       ...common,
       env: { ...env, NODE_OPTIONS: preload, GC_FILE: gcFile },

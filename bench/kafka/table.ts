@@ -36,6 +36,7 @@ const HEAD = [
   'broker',
   'of Streams’',
   'peak MiB',
+  'B/event to Kafka',
   'GC: share',
   'p99 ms',
   'longest ms',
@@ -46,7 +47,7 @@ export function throughputTable(all: readonly Figures[]): string {
   const peer = cpuPerMillion(all.find(({ system }) => system === 'streams')?.steady ?? null)
   return markdown(
     HEAD,
-    all.map(({ system, whole, steady, peakMiB, gc }) => {
+    all.map(({ system, whole, steady, peakMiB, writtenBytes, gc }) => {
       const own = cpuPerMillion(steady)
       return [
         system,
@@ -56,6 +57,7 @@ export function throughputTable(all: readonly Figures[]): string {
         ...(['client', 'redis', 'broker'] as const).map((of) => rounded(cpuPerMillion(steady, of), 2)),
         own === null || peer === null ? '' : rounded(own / peer, 2),
         rounded(peakMiB, 0),
+        writtenBytes === null ? '' : rounded(writtenBytes / whole.events, 0),
         gc === null ? '' : `${rounded(gc.totalMs / whole.seconds / 10, 1)}%`,
         rounded(gc?.p99Ms ?? null, 1),
         rounded(gc?.longestMs ?? null, 1),

@@ -24,6 +24,8 @@ export interface Figures {
   /** null: not told apart. */
   readonly steady: Stretch | null
   readonly peakMiB: number
+  /** To changelogs and outputs, as they lie in the broker's files; null: it writes nothing. */
+  readonly writtenBytes: number | null
   readonly gc: GcPauses | null
 }
 
@@ -48,7 +50,7 @@ export async function measure(
   job: Job,
   { events, partitions }: { readonly events: number; readonly partitions: number },
 ): Promise<{ figures: Figures; totals: Totals }> {
-  const { spec, outTopic, groupId, gcPauses } = specOf(servers, job)
+  const { name, spec, outTopic, groupId, gcPauses } = specOf(servers, job)
   await servers.createTopic(outTopic, partitions)
   const child = MeasuredProcess.start(spec)
   const looks: Look[] = [{ atMs: performance.now(), done: 0, cpu: { ...servers.cpu(child.pid), client: 0 } }]
@@ -77,6 +79,7 @@ export async function measure(
     whole: between(first, last),
     steady: between(warm, last),
     peakMiB,
+    writtenBytes: servers.writtenBytes(name),
     gc: gcPauses(),
   }
   return { figures, totals: await totalsOf(servers, outTopic) }
@@ -106,7 +109,7 @@ export async function measureReader(
   }
   if (child.exitCode !== 0) throw new Error(`${system} failed; its log is ${spec.logFile}`)
   const seconds = (performance.now() - beganMs) / 1e3
-  return { system, whole: { events, seconds, cpu }, steady: null, peakMiB, gc: null }
+  return { system, whole: { events, seconds, cpu }, steady: null, peakMiB, writtenBytes: null, gc: null }
 }
 
 async function totalsOf(servers: BenchServers, topic: string): Promise<Totals> {
