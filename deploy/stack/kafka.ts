@@ -9,6 +9,7 @@ import { ServerDirectory, ServerProcess } from './process.ts'
 
 const POM = join(import.meta.dirname, 'kafka', 'pom.xml')
 const JAVA = 17
+const CONTROLLER_ID = 100
 const SASL_MECHANISMS = ['PLAIN', 'SCRAM-SHA-256', 'SCRAM-SHA-512']
 
 /** What docker-compose.yml gives its broker too; a test holds the two together. */
@@ -43,6 +44,11 @@ export interface KafkaOptions {
   readonly acls?: boolean
   /** Of each broker. Default 512. */
   readonly heapMb?: number
+  /**
+   * The controller is a process of its own, so that it outlives brokers that are killed: it tells the others that
+   * they are gone before they come back. Default: each broker is a controller too.
+   */
+  readonly hasOwnController?: boolean
 }
 
 export interface Broker {
@@ -81,46 +87,59 @@ export async function kafkaJars(): Promise<string> {
 }
 
 /**
- * Starts one broker, or three that replicate; each is a KRaft controller too.
+ * Starts one broker, or three that replicate, on KRaft.
  * @throws StackError where Java or Maven is missing, or a broker does not start
  */
 export async function startKafka(options: KafkaOptions = {}): Promise<KafkaServers> {
-  const { brokers: count = 1, heapMb = 512 } = options
+  const { brokers: count = 1, heapMb = 512, hasOwnController = false } = options
   const java = await findJava(JAVA)
   const classPath = join(await kafkaJars(), '*')
   const directory = await ServerDirectory.open('kafka', options.dir)
   const certificates = options.tls === true ? await makeCertificates(directory.path) : null
   const plan = await planBrokers(options, count)
+  const controllerPort = hasOwnController ? (await freePorts(1))[0]! : null
   const clusterId = await clusterIdIn(directory.path)
-  await Promise.all(
-    plan.map(async (ports, index) => {
-      const own = join(directory.path, `broker-${index + 1}`)
-      await mkdir(own, { recursive: true })
-      await writeFile(propertiesFile(own), propertiesOf(options, plan, index, own, certificates))
-      const format = ['kafka.tools.StorageTool', 'format', '--ignore-formatted']
-      const flags = ['-Xmx256m', '-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC', '-cp', classPath]
-      const target = ['-t', clusterId, '-c', propertiesFile(own)]
-      await run(java, [...flags, ...format, ...target, ...scramArguments(options)], { timeoutMs: 120_000 })
-      return ports
-    }),
-  )
-  const brokers = plan.map(({ port, internalPort }, index): Broker => {
-    const own = join(directory.path, `broker-${index + 1}`)
-    const server = new ServerProcess({
-      name: `kafka-${index + 1}`,
+  /** A process of the cluster, its storage formatted. */
+  const prepare = async (name: string, properties: (own: string) => string, heap: number) => {
+    const own = join(directory.path, name)
+    await mkdir(own, { recursive: true })
+    await writeFile(propertiesFile(own), properties(own))
+    const format = ['kafka.tools.StorageTool', 'format', '--ignore-formatted']
+    const flags = ['-Xmx256m', '-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC', '-cp', classPath]
+    const target = ['-t', clusterId, '-c', propertiesFile(own)]
+    await run(java, [...flags, ...format, ...target, ...scramArguments(options)], { timeoutMs: 120_000 })
+    return new ServerProcess({
+      name: name.replace('broker', 'kafka'),
       program: java,
-      args: [`-Xmx${heapMb}m`, '-XX:+UseG1GC', '-cp', classPath, 'kafka.Kafka', propertiesFile(own)],
+      args: [`-Xmx${heap}m`, '-XX:+UseG1GC', '-cp', classPath, 'kafka.Kafka', propertiesFile(own)],
       directory: directory.path,
       isReady: (log) => log.includes('Kafka Server started'),
       startMs: 120_000,
     })
-    return { id: index + 1, port, internalPort, server }
-  })
+  }
+  const controller =
+    controllerPort === null
+      ? null
+      : await prepare('controller', (own) => controllerProperties(options, controllerPort, own), 256)
+  const brokers = await Promise.all(
+    plan.map(async ({ port, internalPort }, index): Promise<Broker> => {
+      const properties = (own: string): string =>
+        propertiesOf(options, plan, controllerPort, index, own, certificates)
+      return {
+        id: index + 1,
+        port,
+        internalPort,
+        server: await prepare(`broker-${index + 1}`, properties, heapMb),
+      }
+    }),
+  )
   const stop = async (): Promise<void> => {
     await Promise.all(brokers.map(({ server }) => server.stop()))
+    await controller?.stop()
     await directory.remove()
   }
   try {
+    await controller?.start()
     for (const { server } of brokers) await server.launch()
     for (const { server } of brokers) await server.ready()
   } catch (error) {
@@ -175,6 +194,8 @@ function propertiesFile(directory: string): string {
 function propertiesOf(
   options: KafkaOptions,
   plan: readonly BrokerPorts[],
+  /** null: the brokers are controllers. */
+  controllerPort: number | null,
   index: number,
   directory: string,
   certificates: Certificates | null,
@@ -185,14 +206,17 @@ function propertiesOf(
   const listener = (name: string, port: number): string => `${name}://127.0.0.1:${port}`
   const protocol = `${options.sasl === undefined ? '' : 'SASL_'}${options.tls === true ? 'SSL' : 'PLAINTEXT'}`
   const settings: Record<string, string> = {
-    'process.roles': 'broker,controller',
+    'process.roles': controllerPort === null ? 'broker,controller' : 'broker',
     'node.id': String(index + 1),
-    'controller.quorum.voters': plan.map((ports, i) => `${i + 1}@127.0.0.1:${ports.controllerPort}`).join(),
+    'controller.quorum.voters':
+      controllerPort === null
+        ? plan.map((ports, i) => `${i + 1}@127.0.0.1:${ports.controllerPort}`).join()
+        : controllerVoter(controllerPort),
     'controller.listener.names': 'CONTROLLER',
     listeners: [
       listener('CLIENT', own.port),
       listener('INTERNAL', own.internalPort),
-      listener('CONTROLLER', own.controllerPort),
+      ...(controllerPort === null ? [listener('CONTROLLER', own.controllerPort)] : []),
     ].join(),
     'advertised.listeners': [
       listener('CLIENT', own.advertisedPort),
@@ -216,6 +240,28 @@ function propertiesOf(
     ...securitySettings(options, certificates),
     ...options.settings,
   }
+  return asProperties(settings)
+}
+
+function controllerProperties({ settings, acls }: KafkaOptions, port: number, directory: string): string {
+  return asProperties({
+    'process.roles': 'controller',
+    'node.id': String(CONTROLLER_ID),
+    'controller.quorum.voters': controllerVoter(port),
+    'controller.listener.names': 'CONTROLLER',
+    listeners: `CONTROLLER://127.0.0.1:${port}`,
+    'listener.security.protocol.map': 'CONTROLLER:PLAINTEXT',
+    'log.dirs': join(directory, 'data'),
+    ...(acls === true ? aclSettings() : {}),
+    ...settings,
+  })
+}
+
+function controllerVoter(port: number): string {
+  return `${CONTROLLER_ID}@127.0.0.1:${port}`
+}
+
+function asProperties(settings: Readonly<Record<string, string>>): string {
   return Object.entries(settings)
     .map(([name, value]) => `${name}=${value}\n`)
     .join('')
@@ -242,12 +288,15 @@ function securitySettings(
         'org.apache.kafka.common.security.scram.ScramLoginModule required;'
     }
   }
-  if (acls === true) {
-    settings['authorizer.class.name'] = 'org.apache.kafka.metadata.authorizer.StandardAuthorizer'
+  return acls === true ? { ...settings, ...aclSettings() } : settings
+}
+
+function aclSettings(): Record<string, string> {
+  return {
+    'authorizer.class.name': 'org.apache.kafka.metadata.authorizer.StandardAuthorizer',
     // Who comes by the plain internal listener has no name.
-    settings['super.users'] = 'User:ANONYMOUS'
+    'super.users': 'User:ANONYMOUS',
   }
-  return settings
 }
 
 function scramArguments({ sasl }: KafkaOptions): string[] {

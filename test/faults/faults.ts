@@ -4,7 +4,7 @@ import type { Proxy, RedisNode, Toxic } from '../../deploy/stack/servers.ts'
 import { redisCli } from '../../deploy/stack/redis.ts'
 import { until } from '../../deploy/stack/wait.ts'
 import type { Role } from './role.ts'
-import { masterOf, type Stack } from './stack.ts'
+import { masterOf, MISSED_MS, type Stack } from './stack.ts'
 
 /** What a fault works on. */
 export interface Target {
@@ -91,6 +91,7 @@ function kafkaFaults({ kafka }: Stack): Fault[] {
       inject: async ({ stack, random, signal }) => {
         const { server } = stack.kafka[random.below(stack.kafka.length)]!
         await server.kill()
+        if (stack.kafka.length === 1) await sleep(MISSED_MS)
         await pause(random.unit() * 4_000, signal)
         await server.start()
         return true
