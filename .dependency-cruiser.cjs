@@ -159,9 +159,9 @@ module.exports = {
     },
     never(
       'only-tests-use-the-driver',
-      '^(?!processor/testing/|test/|bench/)',
+      '^(?!processor/testing/|testing\\.ts$|test/|bench/)',
       { path: '^processor/testing/' },
-      'The driver is for tests.',
+      'The driver is for tests; testing.ts gives it to those of users.',
     ),
 
     never('nothing-unresolvable', '.', { couldNotResolve: true }, 'An import that leads nowhere.'),
@@ -179,7 +179,7 @@ module.exports = {
   ],
   options: {
     doNotFollow: { path: 'node_modules' },
-    exclude: { path: ['^(dist|coverage)/', '^[^/]+\\.(js|cjs)$'] },
+    exclude: { path: ['^(dist|coverage|templates)/', '^[^/]+\\.(js|cjs)$'] },
     tsPreCompilationDeps: true,
     enhancedResolveOptions: {
       extensions: ['.ts', '.js', '.cjs'],

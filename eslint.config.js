@@ -2,7 +2,12 @@ import { defineConfig } from 'eslint/config'
 import tseslint from 'typescript-eslint'
 
 /** Files that a tool finds by their default export. */
-const withDefaultExport = ['pipelines/*/index.ts', '**/*.config.js', 'test/cli/fixtures/**']
+const withDefaultExport = [
+  'pipelines/*/index.ts',
+  'templates/*/pipeline.ts',
+  '**/*.config.js',
+  'test/cli/fixtures/**',
+]
 
 export default defineConfig(
   { ignores: ['node_modules/', 'dist/', 'coverage/', 'millrace-data/', 'millrace-demo/'] },

@@ -7,6 +7,7 @@ export type CliErrorCode =
   | 'PIPELINE_NOT_LOADED'
   | 'UNKNOWN_QUERY'
   | 'NOT_SUPPORTED'
+  | 'FILE_EXISTS'
   | 'DATA_DIR_IN_USE'
   | 'DATA_DIR_UNUSABLE'
   | 'DATA_DIR_FORMAT'
@@ -47,24 +48,48 @@ const SYSTEM_ADVICE: Readonly<Record<string, string>> = {
   EMFILE: 'Too many open files: raise the limit (ulimit -n).',
 }
 
+const PLACES = new WeakMap<Error, string>()
+
+/** Says where in a file an error lies, which what threw it could not know. @param place `file:line:column` */
+export function locate<E extends Error>(error: E, place: string | null): E {
+  if (place !== null) PLACES.set(error, place)
+  return error
+}
+
 export interface ErrorReport {
   readonly text: string
   readonly exitCode: number
 }
 
 /**
- * An error in the one form that the command prints: `error CODE: what happened, to what, what to do`.
- * One that nobody foresaw says so and brings its stack; others do with `debug` only.
+ * An error in the one form that the command prints:
+ *
+ *     error CODE: what happened, and to what.
+ *       at pipeline.ts:12:5
+ *       What to do.
+ *
+ * What to do is the message from its second sentence on; the place is there where {@link locate} named one. An
+ * error that nobody foresaw says so and brings its stack; others do with `debug` only.
  */
 export function reportError(error: unknown, { debug = false }: { debug?: boolean } = {}): ErrorReport {
   const code = expectedCode(error)
   if (code === null) return { text: unexpected(error), exitCode: EXIT.failure }
   const message = (error as Error).message.replace(`${code}: `, '')
-  const lines = [`error ${code}: ${message}`]
-  const advice = SYSTEM_ADVICE[code]
-  if (advice !== undefined && isSystemError(error)) lines.push(advice)
+  const [what, ...advice] = firstSentence(message)
+  const lines = [`error ${code}: ${what!}`]
+  const place = PLACES.get(error as Error)
+  if (place !== undefined) lines.push(`at ${place}`)
+  lines.push(...advice)
+  const systemAdvice = SYSTEM_ADVICE[code]
+  if (systemAdvice !== undefined && isSystemError(error)) lines.push(systemAdvice)
   if (debug) lines.push(inspect(error))
   return { text: indent(lines.join('\n')), exitCode: USAGE_CODES.has(code) ? EXIT.usage : EXIT.failure }
+}
+
+/** What happened, and what the message says beyond that. */
+function firstSentence(message: string): readonly string[] {
+  const end = /[.?!](?=\s+[\p{Lu}'"(])/u.exec(message)
+  return end === null ? [message] : [message.slice(0, end.index + 1), message.slice(end.index + 1).trim()]
 }
 
 function expectedCode(error: unknown): string | null {

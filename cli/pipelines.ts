@@ -1,5 +1,5 @@
 import { readdir } from 'node:fs/promises'
-import { join, resolve } from 'node:path'
+import { extname, join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { RecordMaker } from '../bridge/generator/generated-records.ts'
 import type { Clock } from '../config/clock.ts'
@@ -9,6 +9,8 @@ import type { Sink } from '../sinks/port.ts'
 import type { Logger } from '../telemetry/log.ts'
 import { CliError } from './errors.ts'
 import { suggestion } from './nearest.ts'
+import { shareOwnModules } from './own-modules.ts'
+import { checkFile, explain, noPipeline } from './pipeline-errors.ts'
 
 const SHIPPED = join(import.meta.dirname, '..', 'pipelines')
 
@@ -36,7 +38,7 @@ export interface LoadedPipeline {
 }
 
 /** The names that can stand for a path. */
-async function shippedPipelines(): Promise<string[]> {
+export async function shippedPipelines(): Promise<string[]> {
   const entries = await readdir(SHIPPED, { withFileTypes: true })
   return entries
     .filter((entry) => entry.isDirectory())
@@ -46,11 +48,11 @@ async function shippedPipelines(): Promise<string[]> {
 
 /**
  * A shipped pipeline by its name, or one's own by its path (anything with a slash or an extension).
- * @throws CliError UNKNOWN_PIPELINE, PIPELINE_NOT_LOADED; TopologyError as the pipeline's own fault
+ * @throws CliError UNKNOWN_PIPELINE, PIPELINE_NOT_LOADED; TopologyError and SchemaError as the pipeline's own fault
  */
 export async function loadPipeline(nameOrPath: string, cwd: string): Promise<LoadedPipeline> {
   const isPath = /[\\/]|\.[cm]?[jt]s$/.test(nameOrPath)
-  if (isPath) return await importPipeline(resolve(cwd, nameOrPath))
+  if (isPath) return await importPipeline(resolve(cwd, nameOrPath), cwd)
   const names = await shippedPipelines()
   if (!names.includes(nameOrPath)) {
     throw new CliError(
@@ -59,48 +61,23 @@ export async function loadPipeline(nameOrPath: string, cwd: string): Promise<Loa
         `One of your own is named by its path: ./${nameOrPath}.ts`,
     )
   }
-  return await importPipeline(join(SHIPPED, nameOrPath, 'index.ts'))
+  return await importPipeline(join(SHIPPED, nameOrPath, `index${extname(import.meta.filename)}`), cwd)
 }
 
-async function importPipeline(file: string): Promise<LoadedPipeline> {
+async function importPipeline(file: string, cwd: string): Promise<LoadedPipeline> {
+  checkFile(file, cwd)
+  shareOwnModules()
   let module: PipelineModule
   try {
     module = (await import(pathToFileURL(file).href)) as PipelineModule
   } catch (error) {
-    throw notLoaded(file, error)
+    throw await explain(error, file, cwd)
   }
   const { default: pipeline, generators = {}, consumers = [] } = module
-  if (!isPipeline(pipeline)) {
-    throw new CliError(
-      'PIPELINE_NOT_LOADED',
-      `${file} exports no pipeline. It must end with 'export default definePipeline({ … })'.`,
-    )
-  }
+  if (!isPipeline(pipeline)) throw noPipeline(file, cwd, { ...module })
   return { pipeline, generators, consumers, file }
 }
 
 function isPipeline(value: unknown): value is Pipeline {
   return typeof value === 'object' && value !== null && 'graph' in value && value.graph instanceof Graph
-}
-
-/** A topology's own error says what is wrong better than we could; the rest needs its file named. */
-function notLoaded(file: string, error: unknown): unknown {
-  if (error instanceof Error && error.name === 'TopologyError') return error
-  const code = error instanceof Error && 'code' in error ? error.code : undefined
-  const isMissing = code === 'ERR_MODULE_NOT_FOUND' && (error as Error).message.includes(`'${file}'`)
-  const why = isMissing ? 'there is no such file' : error instanceof Error ? error.message : String(error)
-  const place = isMissing ? null : firstFrame(error, file)
-  return new CliError(
-    'PIPELINE_NOT_LOADED',
-    `${file} could not be loaded: ${why}${place === null ? '' : ` (${place})`}. ` +
-      (isMissing ? 'Check the path.' : 'Mend the file; MILLRACE_DEBUG=1 shows the whole stack.'),
-    { cause: error },
-  )
-}
-
-function firstFrame(error: unknown, file: string): string | null {
-  const frame =
-    error instanceof Error ? error.stack?.split('\n').find((line) => line.includes(file)) : undefined
-  const place = frame === undefined ? undefined : /:\d+(:\d+)?(?=\)?$)/.exec(frame.trim())
-  return place === null || place === undefined ? null : `line ${place[0].slice(1).replace(':', ', column ')}`
 }

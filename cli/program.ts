@@ -1,5 +1,7 @@
-import { Command, CommanderError } from 'commander'
-import { EXIT, reportError } from './errors.ts'
+import { Argument, Command, CommanderError } from 'commander'
+import { completionScript, SHELLS, type Shell } from './completion.ts'
+import { CliError, EXIT, reportError } from './errors.ts'
+import { examplesOf } from './examples.ts'
 import type { Io } from './io.ts'
 import { ownVersion } from './version.ts'
 import type { Role } from './wire/run.ts'
@@ -40,7 +42,8 @@ function buildProgram(argv: readonly string[], io: Io, setExitCode: SetExitCode)
       writeErr: (text) => io.stderr.write(text),
       outputError: (text, write) => write(usageError(text)),
     })
-    .addHelpText('after', EXAMPLES)
+    .addHelpText('after', `${examplesOf('')}\n${SETTINGS}`)
+  addNew(program, io)
   addRun(program, io, setExitCode)
   addRoles(program, argv, io, setExitCode)
   addDescribe(program, io)
@@ -48,20 +51,37 @@ function buildProgram(argv: readonly string[], io: Io, setExitCode: SetExitCode)
   addQuery(program, io)
   addProvision(program, io, setExitCode)
   addDoctor(program, io, setExitCode)
+  addCompletion(program, io)
+  for (const command of program.commands) command.addHelpText('after', examplesOf(command.name()))
   return program
 }
 
-const EXAMPLES = `
-Examples:
-  millrace run orders                              the generator, into ./millrace-data; Ctrl+C ends it
-  millrace run orders --input day.ndjson --data-dir d --exit-when-done
-  millrace query orders                            the pipeline's named queries
-  KAFKA_BROKERS=localhost:9092 REDIS_URL=redis://localhost millrace run orders
-  millrace query orders --sql "select count(*) from ecommerce_orders.orders"
-
+const SETTINGS = `
 KAFKA_BROKERS in the environment selects Kafka, with KAFKA_SASL_…, KAFKA_TLS_…, REDIS_URL, REDIS_TLS_… and
 SCHEMA_REGISTRY_URL; then bridge, process (any number) and sink may be processes of their own.
 Settings come from flags, else the environment (MILLRACE_…), else ./millrace.json, else their defaults.`
+
+function addNew(program: Command, io: Io): void {
+  program
+    .command('new')
+    .description('write a folder with a pipeline of your own, its input and its test')
+    .argument('<name>', 'of the folder and the pipeline')
+    .action(async (name: string) => {
+      const { newCommand } = await import('./commands/new.ts')
+      newCommand({ name, io })
+    })
+}
+
+function addCompletion(program: Command, io: Io): void {
+  program
+    .command('completion')
+    .description('write what makes a shell complete this command')
+    .addArgument(new Argument('<shell>', 'which shell').choices(SHELLS))
+    .action(async (shell: Shell) => {
+      const { shippedPipelines } = await import('./pipelines.ts')
+      io.stdout.write(completionScript(program, shell, await shippedPipelines()))
+    })
+}
 
 function addRun(program: Command, io: Io, setExitCode: SetExitCode): void {
   const run = program.command('run').description('run a pipeline: bridge, process and sink in one process')
@@ -223,5 +243,7 @@ function usageError(text: string): string {
     .replace(/^error: /, '')
     .trimEnd()
     .replaceAll('\n', ' ')
-  return `error BAD_USAGE: ${message}\n  'millrace help' says what there is; 'millrace <command> --help' what it takes.\n`
+    .replace(/\.$/, '')
+  const advice = "'millrace help' says what there is; 'millrace <command> --help' what it takes."
+  return `${reportError(new CliError('BAD_USAGE', `${message}. ${advice}`)).text}\n`
 }

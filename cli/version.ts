@@ -1,8 +1,12 @@
 import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { findPackageJSON } from 'node:module'
+import { dirname } from 'node:path'
+
+/** Where this package begins: the checkout, or its folder in somebody's node_modules. */
+export const PACKAGE_ROOT = dirname(findPackageJSON(import.meta.url)!)
 
 /** Of the package. */
 export function ownVersion(): string {
-  const manifest = readFileSync(join(import.meta.dirname, '..', 'package.json'), 'utf8')
+  const manifest = readFileSync(`${PACKAGE_ROOT}/package.json`, 'utf8')
   return (JSON.parse(manifest) as { version: string }).version
 }

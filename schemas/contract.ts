@@ -167,7 +167,10 @@ function roleOf(
   kinds: readonly FieldKind[],
 ): FieldDefinition {
   const found = fields.find((field) => field.name === name)
-  if (found === undefined) throw misdeclared(contractName, `there is no field ${name} for its ${role}`)
+  if (found === undefined) {
+    const names = fields.map((field) => field.name).join(', ')
+    throw misdeclared(contractName, `there is no field ${name} for its ${role}. Its fields are ${names}`)
+  }
   if (!kinds.includes(found.kind)) {
     throw misdeclared(
       contractName,

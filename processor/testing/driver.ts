@@ -54,7 +54,7 @@ export class ManualClock implements Clock {
 }
 
 /** The process was stopped at a step of the protocol, as by kill -9. */
-export class Crash extends Error {
+class Crash extends Error {
   readonly code = 'CRASH'
 }
 

@@ -184,7 +184,8 @@ export class Graph {
     if (this.#names.has(node.name)) {
       throw new TopologyError(
         'DUPLICATE_NAME',
-        `Two nodes are named '${node.name}'. Names must be unique in a pipeline: rename one of them.`,
+        // The first stage of a keyless aggregate carries a name that nobody wrote.
+        `Two nodes are named '${node.kind === 'window-partial' ? node.name.replace(/-partial$/, '') : node.name}'. Names must be unique in a pipeline: rename one of them.`,
       )
     }
     this.#names.add(node.name)

@@ -12,6 +12,7 @@ import {
 } from '../../schemas/schema.ts'
 import type { Aggregate } from '../windows/aggregates.ts'
 import type { TumblingWindows } from '../windows/tumbling.ts'
+import { checkColumns, checkTableColumns } from './columns.ts'
 import {
   TopologyError,
   type AnySchema,
@@ -103,6 +104,7 @@ export class Stream<T> {
     const columns = options.id
     refuseUpdates(this.node, `dedupe '${name}'`, 'would drop them as repetitions')
     if (columns.length === 0) throw new TopologyError('BAD_OPTION', `dedupe '${name}': id names no column.`)
+    if (this.node.schema !== null) checkColumns(`dedupe '${name}' compares`, columns, this.node.schema)
     const id = keyText<T>(columns)
     const together = this.selectKey(id).repartition(`${name}-by-id`)
     const node = this.graph.add({
@@ -151,10 +153,12 @@ export class Stream<T> {
   /**
    * Delivers to a table or a topic. The stream needs a schema. Updates replace each other in a table, by
    * group and window or by the table's `key`; a topic has them all.
-   * @throws TopologyError SCHEMA_MISSING, NOT_ON_UPDATES where nothing says which row an update replaces
+   * @throws TopologyError SCHEMA_MISSING, BAD_OPTION for a column that the rows do not have, NOT_ON_UPDATES where
+   *   nothing says which row an update replaces
    */
   to(destination: TableDestination<T> | TopicDestination): void {
     const schema = this.#schemaFor(`${destination.kind} '${destination.name}'`)
+    if (destination.kind === 'table') checkTableColumns(destination, schema)
     this.graph.add({
       kind: 'sink',
       name: destination.name,
@@ -165,7 +169,7 @@ export class Stream<T> {
               kind: 'table',
               name: destination.name,
               options: destination.options,
-              key: upsertKey(this.node, schema, destination),
+              key: upsertKey(this.node, destination),
             }
           : {
               kind: 'topic',
@@ -191,8 +195,8 @@ function requireSchema(node: Node, place: string): AnySchema {
   if (node.schema !== null) return node.schema
   throw new TopologyError(
     'SCHEMA_MISSING',
-    `The stream into ${place} has no schema, since types are erased at run time: ` +
-      `name one at '${node.name}' by { as: schema(...) }.`,
+    `The stream into ${place} has no schema, since types are erased at run time. ` +
+      `Name one at '${node.name}' by { as: schema(...) }.`,
   )
 }
 
@@ -336,14 +340,8 @@ function isKeyedBy(node: Node, columns: readonly string[]): boolean {
 }
 
 function fieldOf(schema: AnySchema, column: string, place: string): Field<any> {
-  const field = schema.fields.find((candidate) => candidate.name === column)
-  if (field === undefined) {
-    throw new TopologyError(
-      'BAD_OPTION',
-      `'${place}' groups by '${column}', which ${schema.name} does not have.`,
-    )
-  }
-  return field as unknown as Field<any>
+  checkColumns(`'${place}' groups by`, [column], schema)
+  return schema.fields.find((field) => field.name === column) as unknown as Field<any>
 }
 
 /** Text of some columns that no two different groups share: each part is preceded by its length. */

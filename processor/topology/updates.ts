@@ -1,7 +1,6 @@
 import type { TableDestination } from '../../schemas/destinations.ts'
 import {
   TopologyError,
-  type AnySchema,
   type FinalWindowNode,
   type MapNode,
   type FlatMapNode,
@@ -50,16 +49,10 @@ export function refuseUpdates(node: Node, place: string, consequence: string): v
 /**
  * The columns by which rows replace each other in a table: as the table says, else, for updates, the group's
  * columns and the window's start. null: rows are appended.
- * @throws TopologyError NOT_ON_UPDATES where no column is known to identify a row, BAD_OPTION for a key that
- *   the rows do not have
+ * @throws TopologyError NOT_ON_UPDATES where no column is known to identify a row
  */
-export function upsertKey(
-  node: Node,
-  schema: AnySchema,
-  { name, options }: TableDestination<any>,
-): readonly string[] | null {
+export function upsertKey(node: Node, { name, options }: TableDestination<any>): readonly string[] | null {
   const key = options.key as readonly string[] | undefined
-  if (key !== undefined) checkKey(name, key, schema)
   const path = updatesInto(node)
   if (path === null) return key ?? null
   const { aggregate, remapped, rekeyed } = path
@@ -79,14 +72,4 @@ export function upsertKey(
     )
   }
   return [...aggregate.keyColumns, 'window_start']
-}
-
-function checkKey(table: string, key: readonly string[], schema: AnySchema): void {
-  if (key.length === 0) throw new TopologyError('BAD_OPTION', `table '${table}': its key names no column.`)
-  const missing = key.find((column) => !schema.fields.some(({ name }) => name === column))
-  if (missing === undefined) return
-  throw new TopologyError(
-    'BAD_OPTION',
-    `table '${table}' has the key column '${missing}', which ${schema.name} does not have.`,
-  )
 }

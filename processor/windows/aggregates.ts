@@ -41,7 +41,7 @@ export interface Aggregate<in T, out Result> {
 }
 
 /** A function given to an aggregate returned what cannot be aggregated. The record goes to dead letters. */
-export class AggregateError extends Error {
+class AggregateError extends Error {
   readonly code = 'NOT_AGGREGATABLE'
 
   constructor(kind: string, value: unknown) {
@@ -54,9 +54,9 @@ type NumberOf<T> = (value: T) => number | null
 
 const LARGEST = 2 ** 960
 
-/** NaN: nothing. */
-function numberOf(kind: string, value: number | null | undefined): number {
-  if (value === null || value === undefined) return NaN
+/** NaN: nothing. undefined is refused: it is how a misspelt field reads in a file that was not compiled. */
+function numberOf(kind: string, value: number | null): number {
+  if (value === null) return NaN
   if (!(Math.abs(value) < LARGEST)) throw new AggregateError(kind, value)
   return value
 }

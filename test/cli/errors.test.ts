@@ -1,15 +1,24 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
-import { CliError, reportError } from '../../cli/errors.ts'
+import { CliError, locate, reportError } from '../../cli/errors.ts'
 import { LogError } from '../../log/errors.ts'
 
 describe('an error of the command', () => {
-  it('is one line with its code, without a stack', () => {
+  it('says what, where and what to do, without a stack', () => {
     const report = reportError(new LogError('STORAGE', 'the log could not be written: disk full. Make room.'))
     assert.deepEqual(report, {
-      text: 'error STORAGE: the log could not be written: disk full. Make room.',
+      text: 'error STORAGE: the log could not be written: disk full.\n  Make room.',
       exitCode: 1,
     })
+    const placed = locate(
+      new CliError('PIPELINE_NOT_LOADED', 'x is 1.5. Make it 2. Then go on.'),
+      './p.ts:1:2',
+    )
+    assert.equal(
+      reportError(placed).text,
+      'error PIPELINE_NOT_LOADED: x is 1.5.\n  at ./p.ts:1:2\n  Make it 2. Then go on.',
+    )
+    assert.equal(reportError(new CliError('BAD_USAGE', 'x')).text, 'error BAD_USAGE: x')
   })
 
   it('tells wrong usage from failure by its exit code', () => {

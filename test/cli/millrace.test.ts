@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
+import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 const BIN = join(import.meta.dirname, '..', '..', 'cli', 'millrace.js')
@@ -11,9 +13,27 @@ describe('the command on an old Node', () => {
       assert.equal(status, 1)
       assert.equal(stdout, '')
       assert.match(stderr, new RegExp(`^error OLD_NODE: this is Node ${version}, and Millrace needs 22\\.18`))
-      assert.match(stderr, /npx millrace/)
+      assert.match(stderr, /'npm ci'/)
     })
   }
+
+  it('says in a package how to come by a newer one', () => {
+    const directory = mkdtempSync(join(tmpdir(), 'millrace-bin-'))
+    try {
+      // As it is in the package: alone.
+      const bin = join(directory, 'millrace.js')
+      copyFileSync(BIN, bin)
+      writeFileSync(join(directory, 'package.json'), '{"type":"module"}')
+      const { status, stderr } = onNode('20.20.2', bin)
+      assert.equal(status, 1)
+      assert.match(
+        stderr,
+        /^error OLD_NODE: this is Node 20\.20\.2.*\n {2}Install Node 24 .*'npm install node@24'/,
+      )
+    } finally {
+      rmSync(directory, { recursive: true })
+    }
+  })
 
   for (const version of ['22.18.0', '23.6.0', '24.0.0', '26.1.0']) {
     it(`goes on where types are stripped (${version})`, () => {
@@ -25,12 +45,12 @@ describe('the command on an old Node', () => {
 })
 
 /** The command's version, asked on a Node that claims to be another. */
-function onNode(version: string): { status: number | null; stdout: string; stderr: string } {
+function onNode(version: string, bin = BIN): { status: number | null; stdout: string; stderr: string } {
   const disguise = `const versions = { ...process.versions, node: '${version}' }
     Object.defineProperty(process, 'versions', { value: versions })`
   return spawnSync(
     process.execPath,
-    ['--import', `data:text/javascript,${encodeURIComponent(disguise)}`, BIN, '--version'],
+    ['--import', `data:text/javascript,${encodeURIComponent(disguise)}`, bin, '--version'],
     {
       encoding: 'utf8',
     },

@@ -171,7 +171,7 @@ describe('millrace run orders, on bad input', function () {
     [
       'format',
       ['--format', 'online-retial'],
-      /^error UNKNOWN_FORMAT: .*'online-retial'.* Did you mean 'online-retail'\?/,
+      /^error UNKNOWN_FORMAT: .*'online-retial'\.\n {2}Did you mean 'online-retail'\?/,
     ],
   ] as const) {
     it(`refuses an unknown ${what} with the nearest name, before anything is written`, async () => {

@@ -30,7 +30,7 @@ describe('a pipeline as written', () => {
   it('is refused, with the place, where a mapped stream leaves its task without a schema', () => {
     assert.throws(
       () => pipelineOf((sales) => sales.map(({ shop }) => ({ shop })).to(topic('shops'))),
-      /into topic 'shops' has no schema.*name one at 'map-1' by \{ as/,
+      /into topic 'shops' has no schema.*Name one at 'map-1' by \{ as/,
     )
   })
 
