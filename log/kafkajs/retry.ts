@@ -1,7 +1,7 @@
 import { Backoff } from '../../config/backoff.ts'
 import type { Timer } from '../../config/clock.ts'
 import { LogError } from '../errors.ts'
-import { finalError, isPassing, PassingError, UnknownTopic } from './errors.ts'
+import { finalError, isPassing, KAFKA, PassingError, UnknownTopic } from './errors.ts'
 
 export interface RetryOptions {
   readonly timer: Timer
@@ -106,7 +106,7 @@ export class Retry {
       throw new LogError(
         'UNAVAILABLE',
         `${this.#what} has failed for ${Math.round(failingMs)} ms, at last: ${error.message}. ` +
-          'Check that the brokers run, can be reached at the addresses that they advertise, and have enough replicas in sync',
+          adviceOn(error),
         { cause: error },
       )
     }
@@ -136,4 +136,10 @@ export class Retry {
   #closed(): LogError {
     return new LogError('CLOSED', `${this.#what}: the log was closed meanwhile`)
   }
+}
+
+function adviceOn(error: Error): string {
+  return error instanceof PassingError && error.kafkaCode === KAFKA.unstableOffsetCommit
+    ? 'A transaction that holds these offsets does not end: kafka-transactions.sh find-hanging says whether the broker has forgotten it'
+    : 'Check that the brokers run, can be reached at the addresses that they advertise, and have enough replicas in sync'
 }
