@@ -1,0 +1,161 @@
+import assert from 'node:assert/strict'
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { copyFileSync, globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { basename, delimiter, dirname, join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { startKafka, startRedis } from '../../deploy/stack/servers.ts'
+import { monthsOrSkip } from '../end-to-end/shared-data.ts'
+import { ownServer } from '../support/servers.ts'
+
+const ROOT = join(import.meta.dirname, '..', '..')
+/** test/end-to-end/package.test.ts runs it word for word. */
+const RUN_ELSEWHERE = ['docs/own-pipeline.md']
+const LONGEST_MS = 90_000
+/** What runs until somebody ends it is ended so long after its first line. */
+const LIVE_MS = 2_000
+
+interface Line {
+  readonly text: string
+  readonly isBehind: boolean
+  /** The page shows it failing. */
+  readonly fails: boolean
+}
+
+const pages = ['README.md', ...globSync('docs/*.md', { cwd: ROOT })]
+  .filter((page) => !RUN_ELSEWHERE.includes(page))
+  .map((page) => ({ page, lines: linesOf(readFileSync(join(ROOT, page), 'utf8')) }))
+  .filter(({ lines }) => lines.length > 0)
+
+/** The commands of a page in its order, as typed in its directory. */
+function linesOf(text: string): Line[] {
+  const blocks = [
+    ...text.matchAll(/^```(?:sh|bash|console|text)?\n([\s\S]*?)^```$|(?:^ {4}.*\n(?:\n(?= {4}))?)+/gm),
+  ]
+  return blocks
+    .map(([indented, fenced]) => fenced ?? indented.replaceAll(/^ {4}/gm, ''))
+    .filter((block) => !/^\s*npm (?:ci && npm pack|install)/m.test(block))
+    .flatMap((block) => {
+      const all = block.replaceAll('\\\n', ' ').split('\n')
+      return all.flatMap((line, i): Line[] => {
+        const command = line
+          .replace(/^\$ /, '')
+          .replace(/\s+#.*$/, '')
+          .trim()
+        if (!/^(?:export [A-Z_]+=|eval "|(?:\w+=\S+ )*npx millrace )/.test(command)) return []
+        return [
+          {
+            text: command.replace(/ &$/, ''),
+            isBehind: command.endsWith(' &'),
+            fails: (all[i + 1] ?? '').startsWith('error '),
+          },
+        ]
+      })
+    })
+}
+
+function isLive({ text }: Line): boolean {
+  return / (?:run|bridge|process|sink|status --watch) ?/.test(text) && !/--exit-when-done|--help/.test(text)
+}
+
+describe('the commands of the documentation', function () {
+  this.timeout(600_000)
+  let cwd: string
+  let env: Record<string, string>
+  let servers: { stop(): Promise<void> }[]
+  let behind: ChildProcess[]
+
+  beforeEach(() => {
+    cwd = mkdtempSync(join(tmpdir(), 'millrace-docs-'))
+    mkdirSync(join(cwd, 'node_modules', '.bin'), { recursive: true })
+    symlinkSync(ROOT, join(cwd, 'node_modules', 'millrace'))
+    symlinkSync(join(ROOT, 'cli', 'millrace.js'), join(cwd, 'node_modules', '.bin', 'millrace'))
+    const own = Object.entries(process.env).filter(([key]) => !/^(npm_|MILLRACE_|KAFKA_|REDIS_)/i.test(key))
+    const PATH = [dirname(process.execPath), process.env['PATH']].join(delimiter)
+    env = { ...(Object.fromEntries(own) as Record<string, string>), PATH, NO_COLOR: '1' }
+    servers = []
+    behind = []
+  })
+  afterEach(async () => {
+    for (const child of behind) await ended(child, 'SIGINT')
+    for (const server of servers) await server.stop()
+    rmSync(cwd, { recursive: true, force: true })
+  })
+
+  function start(text: string): ChildProcess {
+    return spawn('bash', ['-c', `exec ${text}`.replace(/^exec ((?:\w+=\S+ )+)/, 'env $1')], {
+      cwd,
+      env,
+      detached: true,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+  }
+
+  async function ended(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
+    if (child.exitCode !== null || child.signalCode !== null) return
+    const exited = once(child, 'exit')
+    process.kill(-child.pid!, signal)
+    const timer = setTimeout(() => process.kill(-child.pid!, 'SIGKILL'), 30_000)
+    await exited
+    clearTimeout(timer)
+  }
+
+  async function run(line: Line): Promise<void> {
+    const child = start(line.text)
+    let said = ''
+    const keep = (text: Buffer): void => void (said += text.toString())
+    child.stdout!.on('data', keep)
+    child.stderr!.on('data', keep)
+    if (line.isBehind) {
+      behind.push(child)
+      return
+    }
+    const closed = once(child, 'close') as Promise<[number | null]>
+    const timer = setTimeout(() => process.kill(-child.pid!, 'SIGKILL'), LONGEST_MS)
+    if (isLive(line)) {
+      await Promise.race([once(child.stdout!, 'data'), closed])
+      await sleep(LIVE_MS)
+      await ended(child, 'SIGINT')
+      clearTimeout(timer)
+      // npx itself ends by the signal.
+      assert.match(said, /^Stopped after /m, `${line.text}\n${said}`)
+      return
+    }
+    const [code] = await closed
+    clearTimeout(timer)
+    if (line.fails) assert.notEqual(code, 0, `${line.text}\n${said}`)
+    else assert.equal(code, 0, `${line.text}\n${said}`)
+  }
+
+  /** Those that the page says how to start, or to name. */
+  async function startServers(context: Mocha.Context): Promise<void> {
+    const kafka = await ownServer(context, () => startKafka())
+    servers.push(kafka)
+    const redis = await ownServer(context, () => startRedis())
+    servers.push(redis)
+    env = { ...env, ...kafka.env, ...redis.env }
+  }
+
+  /** What a page's lines name that is not made by one of them. */
+  function bring(context: Mocha.Context, lines: readonly Line[]): void {
+    const wanted = new Set(lines.flatMap(({ text }) => text.match(/\d{4}-\d{2}\.csv\.gz/g) ?? []))
+    if (wanted.size === 0) return
+    for (const path of monthsOrSkip(context)) {
+      if (wanted.has(basename(path))) copyFileSync(path, join(cwd, basename(path)))
+    }
+  }
+
+  for (const { page, lines } of pages) {
+    it(`of ${page} work, in their order`, async function () {
+      bring(this, lines)
+      for (const line of lines) {
+        if (/^eval |^export KAFKA_BROKERS=/.test(line.text)) {
+          if (servers.length === 0) await startServers(this)
+        } else {
+          await run({ ...line, text: line.text.replaceAll(/\bDIR\b/g, 'millrace-data') })
+        }
+      }
+    })
+  }
+})
