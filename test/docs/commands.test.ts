@@ -30,11 +30,10 @@ const pages = ['README.md', ...globSync('docs/*.md', { cwd: ROOT })]
 
 /** The commands of a page in its order, as typed in its directory. */
 function linesOf(text: string): Line[] {
-  const blocks = [
-    ...text.matchAll(/^```(?:sh|bash|console|text)?\n([\s\S]*?)^```$|(?:^ {4}.*\n(?:\n(?= {4}))?)+/gm),
-  ]
+  const blocks = [...text.matchAll(/^```(\w*)\n([\s\S]*?)^```$|(?:^ {4}.*\n(?:\n(?= {4}))?)+/gm)]
   return blocks
-    .map(([indented, fenced]) => fenced ?? indented.replaceAll(/^ {4}/gm, ''))
+    .filter(([, language]) => ['', 'sh', 'bash', 'console', 'text'].includes(language ?? ''))
+    .map(([indented, , fenced]) => fenced ?? indented.replaceAll(/^ {4}/gm, ''))
     .filter((block) => !/^\s*npm (?:ci && npm pack|install)/m.test(block))
     .flatMap((block) => {
       const all = block.replaceAll('\\\n', ' ').split('\n')
