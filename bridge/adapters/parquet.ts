@@ -32,8 +32,11 @@ export const parquet: ContainerFormat = {
   open: openParquet,
 }
 
-/** Of DuckDB's buffers; a row group that does not fit is refused by it. */
-const MEMORY_LIMIT = '256MB'
+/**
+ * One thread keeps the rows' order. What DuckDB reads ahead is lost to an error behind it, and a row group that
+ * does not fit into the memory is refused.
+ */
+const DUCKDB_OPTIONS = { threads: '1', memory_limit: '256MB' }
 const DAY_MS = 86_400_000
 
 async function openParquet(options: CursorOptions): Promise<Cursor> {
@@ -42,9 +45,10 @@ async function openParquet(options: CursorOptions): Promise<Cursor> {
   const prefix = options.prefix.length > 0 ? options.prefix : await hashOf(path, options.limits.chunkBytes)
   const { size } = await stat(path)
   if (size !== prefix.length) throw changed(path, prefix.length, size)
-  const instance = await DuckDBInstance.create(':memory:', { threads: '1', memory_limit: MEMORY_LIMIT })
+  const instance = await DuckDBInstance.create(':memory:', DUCKDB_OPTIONS)
   try {
     const connection = await instance.connect()
+    await connection.run("set streaming_buffer_size = '64KB'")
     const file = { path: escapedPattern(path) }
     const all = (await connection.stream('from read_parquet($path) limit 0', file)).columnNames()
     checkColumns(path, all, fields)
@@ -53,11 +57,13 @@ async function openParquet(options: CursorOptions): Promise<Cursor> {
       file,
     )
     const columns = wanted(all, fields)
-    const result = await connection.stream(
+    const read = connection.stream(
       `select ${columns.map(quoted).join(', ')} from read_parquet($path, file_row_number = true)
         where file_row_number >= $row`,
       { ...file, row: BigInt(lines) },
     )
+    // It begins to read here: what is wrong behind a sound footer is damage, and ends this file alone.
+    const result = await read.catch((error: unknown) => firstLine(error))
     const rows = Number(counted.getRows()[0]![0])
     return new ParquetCursor({ ...options, prefix }, { instance, result, columns, rows })
   } catch (error) {
@@ -74,7 +80,8 @@ async function openParquet(options: CursorOptions): Promise<Cursor> {
 
 interface OpenFile {
   readonly instance: DuckDBInstance
-  readonly result: DuckDBResult
+  /** Or what is wrong with the rows. */
+  readonly result: DuckDBResult | string
   readonly columns: readonly string[]
   readonly rows: number
 }
@@ -118,9 +125,17 @@ class ParquetCursor implements Cursor {
   async read(sink: RecordSink): Promise<boolean> {
     const { result, columns } = this.#file
     let values: readonly (readonly DuckDBValue[])[]
+    if (typeof result === 'string') {
+      this.#damage = result
+      return false
+    }
     try {
       const chunk = await result.fetchChunk()
-      if (chunk === null || chunk.rowCount === 0) return false
+      if (chunk === null || chunk.rowCount === 0) {
+        // An error in the middle may look like the end.
+        if (!this.isDrained) this.#damage = `row ${this.#row + 1} of ${this.#file.rows} cannot be read`
+        return false
+      }
       values = chunk.getRows()
     } catch (error) {
       this.#damage = firstLine(error)

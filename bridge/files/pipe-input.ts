@@ -169,6 +169,9 @@ class PipedBytes implements ByteInput {
   /** Of the next byte to be read. */
   position = 0
   readonly #input: Readable
+  /** What came before it was known what it is. */
+  #head: Buffer = Buffer.alloc(0)
+  /** The stream, or what it decompresses to. */
   #output: Readable | null = null
   #ended = false
   readonly #kept: Buffer[] = []
@@ -188,7 +191,7 @@ class PipedBytes implements ByteInput {
   }
 
   get hasEnded(): boolean {
-    return this.#ended && this.position === this.#end
+    return this.#ended && this.#output !== null && this.position === this.#end
   }
 
   /** Does not wait: 0 says that nothing is there now. */
@@ -221,26 +224,35 @@ class PipedBytes implements ByteInput {
   }
 
   #pull(): void {
-    const chunk = (this.#output ?? this.#begin())?.read() as Buffer | null | undefined
-    if (chunk === null || chunk === undefined) return
+    if (this.#output === null) this.#begin()
+    else this.#keep(this.#output.read() as Buffer | null)
+  }
+
+  #keep(chunk: Buffer | null): void {
+    if (chunk === null || chunk.length === 0) return
     this.#kept.push(chunk)
     this.#end += chunk.length
   }
 
-  /** The stream, or what it decompresses to; null: nothing has come that says which. */
-  #begin(): Readable | null {
-    const head = this.#input.read() as Buffer | null
-    if (head === null) return null
-    this.#input.unshift(head)
-    // One byte alone does not say it; whoever writes gzip writes its header at once.
-    if (head[0] !== 0x1f || head[1] !== 0x8b) return (this.#output = this.#input)
+  /** Finds out by the first two bytes whether the stream is to be decompressed. */
+  #begin(): void {
+    const chunk = this.#input.read() as Buffer | null
+    if (chunk !== null) this.#head = Buffer.concat([this.#head, chunk])
+    const head = this.#head
+    if (head.length < 2 && !this.#ended) return
+    this.#output = this.#input
+    if (head[0] !== 0x1f || head[1] !== 0x8b) {
+      this.#keep(head)
+      return
+    }
     this.isGzip = true
     const gunzip = createGunzip()
     gunzip.on('error', (error) => this.#fail(error))
     this.#input.removeAllListeners('readable')
     this.#input.removeAllListeners('end')
     this.#listen(gunzip)
-    return (this.#output = this.#input.pipe(gunzip))
+    gunzip.write(head)
+    this.#output = this.#input.pipe(gunzip)
   }
 
   #listen(stream: Readable): void {
