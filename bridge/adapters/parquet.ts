@@ -40,11 +40,9 @@ const DUCKDB_OPTIONS = { threads: '1', memory_limit: '256MB' }
 const DAY_MS = 86_400_000
 
 async function openParquet(options: CursorOptions): Promise<Cursor> {
-  const { path, fields, lines } = options
-  // The position within is a row's number: the hash is of the whole file, taken when its reading begins.
-  const prefix = options.prefix.length > 0 ? options.prefix : await hashOf(path, options.limits.chunkBytes)
+  const { path, fields, lines, prefix } = options
   const { size } = await stat(path)
-  if (size !== prefix.length) throw changed(path, prefix.length, size)
+  if (prefix.length > 0 && size !== prefix.length) throw changed(path, prefix.length, size)
   const instance = await DuckDBInstance.create(':memory:', DUCKDB_OPTIONS)
   try {
     const connection = await instance.connect()
@@ -65,7 +63,7 @@ async function openParquet(options: CursorOptions): Promise<Cursor> {
     // It begins to read here: what is wrong behind a sound footer is damage, and ends this file alone.
     const result = await read.catch((error: unknown) => firstLine(error))
     const rows = Number(counted.getRows()[0]![0])
-    return new ParquetCursor({ ...options, prefix }, { instance, result, columns, rows })
+    return new ParquetCursor(options, { instance, result, columns, rows, size })
   } catch (error) {
     instance.closeSync()
     if (error instanceof SourceError) throw error
@@ -84,24 +82,32 @@ interface OpenFile {
   readonly result: DuckDBResult | string
   readonly columns: readonly string[]
   readonly rows: number
+  readonly size: number
 }
 
 class ParquetCursor implements Cursor {
   readonly state = null
   readonly isGzip = false
-  readonly prefix: PrefixHash
+  readonly #options: CursorOptions
   readonly #file: OpenFile
   readonly #origin: RowOrigin
   readonly #bytesEach: number
+  /** Of the whole file, since the position within is a row's number; taken when its reading begins. */
+  #prefix: PrefixHash
   #row: number
   #damage: string | null = null
 
-  constructor({ path, prefix, lines, fileTimeMs }: CursorOptions, file: OpenFile) {
-    this.prefix = prefix
+  constructor(options: CursorOptions, file: OpenFile) {
+    this.#options = options
+    this.#prefix = options.prefix
     this.#file = file
-    this.#row = lines
-    this.#bytesEach = Math.ceil(prefix.length / Math.max(1, file.rows))
-    this.#origin = new RowOrigin(path, fileTimeMs)
+    this.#row = options.lines
+    this.#bytesEach = Math.ceil(file.size / Math.max(1, file.rows))
+    this.#origin = new RowOrigin(options.path, options.fileTimeMs)
+  }
+
+  get prefix(): PrefixHash {
+    return this.#prefix
   }
 
   get lines(): number {
@@ -124,6 +130,8 @@ class ParquetCursor implements Cursor {
 
   async read(sink: RecordSink): Promise<boolean> {
     const { result, columns } = this.#file
+    const { path, limits } = this.#options
+    if (this.#prefix.length === 0) this.#prefix = await hashOf(path, limits.chunkBytes)
     let values: readonly (readonly DuckDBValue[])[]
     if (typeof result === 'string') {
       this.#damage = result

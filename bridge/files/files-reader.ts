@@ -1,45 +1,15 @@
-import type { Format } from '../adapters/format.ts'
 import { SourceError, type SourceNotice } from '../errors.ts'
 import type { StoredRecord } from '../positions.ts'
 import type { ReaderContext, ReaderProgress, ReadState, RecordSink, SourceReader } from '../reader.ts'
 import { sleep } from '../source-pump.ts'
 import { openBytes } from './byte-input.ts'
 import type { Cursor } from './cursor.ts'
-import { checkUnchanged, encodeFileRecord, PrefixReader, truncated, type FileRecord } from './file-record.ts'
+import { checkUnchanged, encodeFileRecord, PrefixReader, truncated } from './file-record.ts'
 import type { FileSettings } from './files-input.ts'
 import { KnownFiles } from './known-files.ts'
 import { openCursor } from './open-cursor.ts'
 import { lookAtPaths, shownPath, type InputPath, type Look } from './paths.ts'
-import { PrefixHash } from './prefix-hash.ts'
-
-/** A file on its way. */
-interface TrackedFile {
-  /** As it was looked at last. */
-  input: InputPath
-  readonly fileTimeMs: number
-  format: Format | null
-  /** Of what was read; its length is the position. */
-  prefix: PrefixHash
-  lines: number
-  state: string | null
-  /** As it was stored last; null: not yet. */
-  stored: FileRecord | null
-  complete: boolean
-  consumed: number
-  /** Whether this run has read it to the end that it had then. */
-  atEnd: boolean
-  /** Whether it stood still for so long that its end is taken for one. */
-  settled: boolean
-  /** The same content as a file that was read before. */
-  skipped: boolean
-  isGzip: boolean
-  /** The version that is left alone; it is looked at again when it has changed. */
-  refused: string | null
-  /** Whether it is to be compared with what was read of it, before more is. */
-  unverified: boolean
-  /** Where an unfinished end was spoken of. */
-  saidUnfinishedAt: number
-}
+import { recordOf, track, type TrackedFile } from './tracked-file.ts'
 
 export interface FilesReaderOptions {
   readonly paths: readonly string[]
@@ -170,27 +140,7 @@ export class FilesReader implements SourceReader {
   }
 
   #add(inputs: readonly InputPath[]): void {
-    for (const input of inputs) {
-      const stored = this.#known.get(input.realPath)
-      this.#files.push({
-        input,
-        fileTimeMs: stored?.fileTimeMs ?? input.modifiedMs,
-        format: null,
-        prefix: new PrefixHash(),
-        lines: stored?.lines ?? 0,
-        state: stored?.state ?? null,
-        stored,
-        complete: stored?.complete ?? false,
-        consumed: 0,
-        atEnd: false,
-        settled: false,
-        skipped: false,
-        isGzip: false,
-        refused: null,
-        unverified: stored !== null && stored.position > 0,
-        saidUnfinishedAt: -1,
-      })
-    }
+    for (const input of inputs) this.#files.push(track(input, this.#known.get(input.realPath)))
   }
 
   /** What a look at a tracked file means for it; undefined: it is not there any more. */
@@ -413,11 +363,4 @@ export class FilesReader implements SourceReader {
   #say(code: SourceNotice['code'], message: string): void {
     this.#context.notice({ code, source: this.#context.source, message })
   }
-}
-
-function recordOf(file: TrackedFile): FileRecord {
-  const { prefix, lines, state, complete, fileTimeMs, consumed, input } = file
-  // It may have grown while it was read.
-  const size = Math.max(input.size, consumed)
-  return { position: prefix.length, lines, state, size, complete, fileTimeMs, ...prefix.digest() }
 }

@@ -27,7 +27,8 @@ export async function checkBeginning(
   const start = { prefix: new PrefixHash(), lines: 0, state: null, fileTimeMs: 0 }
   const cursor = await openCursor(format, { ...options, ...start })
   try {
-    await cursor.read(NOBODY)
+    // A container is judged when it is opened.
+    if (format.kind === 'text') await cursor.read(NOBODY)
   } finally {
     await cursor.close()
   }

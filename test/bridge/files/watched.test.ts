@@ -222,11 +222,13 @@ describe('a directory or a pattern as input', () => {
     await assert.rejects(read(), { code: 'FILE_UNREADABLE', message: /inbox.*allow this user to read it/ })
     await chmod(inbox, 0o700)
     await live(async () => {
+      await writeFile(join(inbox, 'a.csv'), `${HEADER}\na,c,1\n`)
+      await holds('a')
       await chmod(inbox, 0)
       await until(async () => codes().includes('FILE_REFUSED'))
       await chmod(inbox, 0o700)
-      await writeFile(join(inbox, 'a.csv'), `${HEADER}\na,c,1\n`)
-      await holds('a')
+      await writeFile(join(inbox, 'b.csv'), `${HEADER}\nb,c,1\n`)
+      await holds('a', 'b')
     })
   })
 
