@@ -148,7 +148,8 @@ export class FilesReader implements SourceReader {
     if (now === undefined) {
       // Should it come back, it goes on from here.
       if (file.prefix.length > 0) this.#known.set(file.input.realPath, recordOf(file))
-      if (!file.complete && !file.skipped && file.refused === null) this.#sayVanished(file)
+      const isRead = file.complete || file.skipped || file.input.size === 0
+      if (!isRead && file.refused === null) this.#sayVanished(file)
       return
     }
     const before = file.input
@@ -159,7 +160,8 @@ export class FilesReader implements SourceReader {
       file.format = null
       file.atEnd = false
       file.skipped = false
-      file.unverified = file.prefix.length > 0
+      // It may have been refused before what was stored of it was taken over.
+      file.unverified = file.prefix.length > 0 || (file.stored?.position ?? 0) > 0
       return
     }
     if (!file.atEnd || file.skipped) return

@@ -180,6 +180,12 @@ describe('a directory or a pattern as input', () => {
     assert.match(notices[1]!.message, /now has only \d+ bytes/)
     await writeFile(path, lines(5, 9))
     await assert.rejects(read(), { code: 'FILE_CHANGED' })
+    // Live it is refused from the start, and read on from where it stood once the former content is back.
+    await live(async () => {
+      await until(async () => codes().length === 3)
+      await writeFile(path, lines(0, 4))
+      await holds('o-0', 'o-1', 'o-2', 'o-3')
+    })
   })
 
   it('live: the last row of a CSV file without a newline is taken when nobody has written for long', async () => {
