@@ -101,10 +101,10 @@ module.exports = {
       'One place decides how a metric is called.',
     ),
     only(
-      'only-the-local-sink-imports-duckdb',
-      '^sinks/local/',
+      'only-the-local-sink-and-parquet-import-duckdb',
+      '^(sinks/local/|bridge/adapters/parquet[.]ts$)',
       'node_modules/@duckdb/',
-      "A destination's client is its own folder's.",
+      "A destination's client is its own folder's, a format's library its own file's.",
     ),
     only(
       'only-the-command-parses-arguments',

@@ -1,12 +1,16 @@
 export type SourceErrorCode =
   | 'FILE_MISSING'
-  | 'FILE_IS_DIRECTORY'
+  /** A path that ends as a directory's does, and is a file. */
+  | 'FILE_IS_NO_DIRECTORY'
   | 'FILE_UNREADABLE'
   /** Known content under a known path has been replaced. */
   | 'FILE_CHANGED'
   /** A file is shorter than what was read of it. */
   | 'FILE_TRUNCATED'
+  /** Its columns do not fit the format or the contract. */
   | 'FILE_HEADER'
+  /** It is not in its format at all. */
+  | 'FILE_FORMAT'
   | 'UNKNOWN_FORMAT'
   | 'BAD_SOURCE'
   /** A topic that a source writes is not there. */
@@ -29,7 +33,18 @@ export class SourceError extends Error {
 
 /** Something that the user should hear of and that stops nothing. */
 export interface SourceNotice {
-  readonly code: 'FILE_RECOGNISED' | 'UNFINISHED_END' | 'FILE_DAMAGED' | 'RETRYING' | 'RECOVERED' | 'FENCED'
+  readonly code:
+    | 'FILE_RECOGNISED'
+    | 'UNFINISHED_END'
+    | 'FILE_DAMAGED'
+    /** One of a watched directory is left alone until it changes. */
+    | 'FILE_REFUSED'
+    /** It is gone, with something unread in it. */
+    | 'FILE_VANISHED'
+    | 'NOT_REPLAYABLE'
+    | 'RETRYING'
+    | 'RECOVERED'
+    | 'FENCED'
   readonly source: string
   readonly message: string
 }

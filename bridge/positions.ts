@@ -70,6 +70,7 @@ export const keys = {
   source: (source: string): string => `source/${source}`,
   files: (source: string): string => `file/${source}/`,
   file: (source: string, path: string): string => `file/${source}/${path}`,
+  pipe: (source: string): string => `pipe/${source}`,
   generator: (source: string): string => `generator/${source}`,
 }
 

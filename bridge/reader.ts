@@ -11,10 +11,14 @@ export interface Origin {
   source: string
   /** Uncompressed byte of the record's start, or the generator's index. */
   position: number
+  /** Where the record begins in a text file, or its number in a container, from 1; null: not known. */
+  line: number | null
   /** The record as it stood: `buffer` from `start` to `end`. */
   buffer: Buffer
   start: number
   end: number
+  /** What it counts as input; of text, its length. */
+  byteLength: number
   /** Event time of a value that has none of its own: the file's time, or the generator's schedule. */
   fallbackEventTimeMs: number
 }

@@ -154,7 +154,7 @@ export class SourceWriter implements RecordSink {
     builder.end()
     this.#filling.records++
     this.#processed++
-    this.#bytes += origin.end - origin.start
+    this.#bytes += origin.byteLength
     if (watermarkMs === null || eventTimeMs - disorderMs > watermarkMs) this.#t = eventTimeMs - disorderMs
     else if (eventTimeMs < watermarkMs) this.#behindWatermark++
     if (this.#unclosedE === null || eventTimeMs > this.#unclosedE) this.#unclosedE = eventTimeMs
@@ -181,11 +181,12 @@ export class SourceWriter implements RecordSink {
       field,
       payload: payload.subarray(0, room),
       failed_at: this.#nowMs,
+      line: origin.line,
     })
     builder.end()
     this.#filling.records++
     this.#invalid++
-    this.#bytes += origin.end - origin.start
+    this.#bytes += origin.byteLength
   }
 
   /**

@@ -131,13 +131,19 @@ function withPipeline(command: Command): Command {
   return command.argument('<pipeline>', "a shipped pipeline's name, or the path of your own")
 }
 
+const FORMAT = 'ndjson, json, csv, parquet, avro or online-retail (default: by name and content)'
+
 function withBridgeOptions(command: Command): Command {
   return withGeneratorOptions(
     command
-      .option('-f, --format <format>', 'how the input is written (default: ndjson)')
+      .option('-f, --format <format>', FORMAT)
+      .option(
+        '--csv-delimiter <character>',
+        'between two columns: , ; | or tab (default: found from the header)',
+      )
       .option(
         '-i, --input <file...>',
-        'files to read, in this order; without any the generator makes the data',
+        'files, directories, patterns, or - for standard input; without any the generator makes the data',
       ),
   ).option('--since <duration>', "the generator's history before now (default: 1h)")
 }

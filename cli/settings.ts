@@ -12,6 +12,7 @@ import {
   brokers,
   cacheMib,
   commitIntervalMs,
+  delimiterCharacter,
   durationMs,
   fileContent,
   instanceId,
@@ -46,6 +47,8 @@ export interface Settings {
   /** null: the generator, unless there is input. */
   readonly format: string | null
   readonly input: readonly string[]
+  /** null: found from the header. */
+  readonly csvDelimiter: string | null
   readonly exitWhenDone: boolean
   /** Orders (or the like) a minute of event time. */
   readonly rate: number
@@ -85,6 +88,7 @@ const SETTINGS = {
   partitions: optional('--partitions', 'MILLRACE_PARTITIONS', 'partitions', partitionCount),
   format: optional('--format', 'MILLRACE_FORMAT', 'format', text),
   input: setting<readonly string[]>('--input', 'MILLRACE_INPUT', 'input', [], paths),
+  csvDelimiter: optional('--csv-delimiter', 'MILLRACE_CSV_DELIMITER', 'csvDelimiter', delimiterCharacter),
   embedded: setting('--embedded', 'MILLRACE_EMBEDDED', 'embedded', false, truth),
   exitWhenDone: setting('--exit-when-done', null, null, false, truth),
   rate: setting('--rate', 'MILLRACE_RATE', 'rate', 500, positiveNumber),
@@ -165,6 +169,7 @@ export function resolveSettings({ flags, env, cwd }: SettingSources): Settings {
     partitions: values.partitions,
     format: values.format,
     input: values.input,
+    csvDelimiter: values.csvDelimiter,
     exitWhenDone: values.exitWhenDone,
     rate: values.rate,
     count: values.count,

@@ -43,6 +43,24 @@ function parseInteger(text: string): number {
   return /^[+-]?\d+$/.test(trimmed) ? Number(trimmed) : NaN
 }
 
+const TRUE_TEXTS = new Set(['true', 't', 'yes', 'y', '1'])
+const FALSE_TEXTS = new Set(['false', 'f', 'no', 'n', '0'])
+
+/**
+ * The value of a text where all is text, such as CSV: numbers, truth, and times as epoch milliseconds or as the
+ * check reads them. What cannot be cast stays as it is, for the check to refuse.
+ */
+export function castText(kind: FieldKind, text: string): string | number | boolean {
+  if (kind === 'string' || kind === 'bytes') return text
+  if (kind === 'boolean') {
+    const word = text.trim().toLowerCase()
+    if (TRUE_TEXTS.has(word)) return true
+    return FALSE_TEXTS.has(word) ? false : text
+  }
+  const value = kind === 'timestamp' ? parseDecimal(text) : CASTS[kind]!(text)
+  return Number.isFinite(value) ? value : text
+}
+
 /**
  * Generates the check of a contract: straight-line code over the declared fields. Fields that are not
  * declared are ignored. Reasons are constant texts, so that they can be counted.

@@ -1,18 +1,95 @@
 import { closest, distance } from 'fastest-levenshtein'
 import { SourceError } from '../errors.ts'
+import { openBytes } from '../files/byte-input.ts'
+import { shownPath, type InputPath } from '../files/paths.ts'
 import type { Format } from './format.ts'
 import { ndjson } from './ndjson.ts'
-import { onlineRetail } from './online-retail.ts'
 
-const formats: readonly Format[] = [ndjson, onlineRetail]
+/** Each is loaded when it is asked for: their libraries cost a start more than most need. */
+const FORMATS: Readonly<Record<string, () => Promise<Format>>> = {
+  ndjson: async () => ndjson,
+  json: async () => (await import('./json.ts')).json,
+  csv: async () => (await import('./csv.ts')).csv,
+  parquet: async () => (await import('./parquet.ts')).parquet,
+  avro: async () => (await import('./avro.ts')).avroFile,
+  'online-retail': async () => (await import('./online-retail.ts')).onlineRetail,
+}
+
+const NAMES_BY_EXTENSION: Readonly<Record<string, string>> = {
+  ndjson: 'ndjson',
+  jsonl: 'ndjson',
+  csv: 'csv',
+  tsv: 'csv',
+  parquet: 'parquet',
+  pq: 'parquet',
+  avro: 'avro',
+}
 
 /** @throws SourceError UNKNOWN_FORMAT, with the nearest name */
-export function formatNamed(name: string): Format {
-  const format = formats.find((format) => format.name === name)
-  if (format !== undefined) return format
-  const names = formats.map((format) => format.name)
+export function checkFormatName(name: string): void {
+  const names = Object.keys(FORMATS)
+  if (names.includes(name)) return
   const near = closest(name.toLowerCase(), names)
   const meant = distance(name.toLowerCase(), near) <= near.length / 2 ? ` Did you mean '${near}'?` : ''
-  const list = formats.map(({ name, description }) => `${name} (${description})`).join(', ')
-  throw new SourceError('UNKNOWN_FORMAT', `there is no format '${name}'.${meant} There are: ${list}.`)
+  throw new SourceError(
+    'UNKNOWN_FORMAT',
+    `there is no format '${name}'.${meant} There are: ${names.join(', ')}.`,
+  )
+}
+
+export function formatNamed(name: string): Promise<Format> {
+  checkFormatName(name)
+  return FORMATS[name]!()
+}
+
+const HEAD_BYTES = 64 << 10
+
+/**
+ * The format of a file by its extension (one of compression left out), else by how its content begins, else
+ * NDJSON if it was named itself.
+ * @throws SourceError FILE_FORMAT for one of a directory or pattern of which nothing says what it is
+ */
+export async function formatOf({ path, isNamed }: InputPath): Promise<Format> {
+  const extension = /\.([^./]+)$/.exec(path.toLowerCase().replace(/\.gz$/, ''))?.[1] ?? ''
+  const name = NAMES_BY_EXTENSION[extension] ?? nameByContent(await headOf(path), extension)
+  if (name === null && !isNamed) {
+    throw new SourceError(
+      'FILE_FORMAT',
+      `${shownPath(path)} is left alone: neither its name nor its content says what it is. --format says it.`,
+    )
+  }
+  return formatNamed(name ?? 'ndjson')
+}
+
+function nameByContent(head: Buffer, extension: string): string | null {
+  if (head.toString('latin1', 0, 4) === 'PAR1') return 'parquet'
+  if (head.toString('latin1', 0, 4) === 'Obj\u0001') return 'avro'
+  const text = head
+    .toString('utf8')
+    .replace(/^\ufeff/, '')
+    .trimStart()
+  if (text.startsWith('[')) return 'json'
+  if (!text.startsWith('{')) return extension === 'json' && text !== '' ? 'json' : null
+  // One object a line, or objects over several lines.
+  const [line, next] = text.split('\n', 2)
+  try {
+    JSON.parse(line!)
+    return 'ndjson'
+  } catch {
+    return next === undefined || extension !== 'json' ? 'ndjson' : 'json'
+  }
+}
+
+async function headOf(path: string): Promise<Buffer> {
+  const head = Buffer.alloc(HEAD_BYTES)
+  const input = await openBytes(path, 0)
+  try {
+    let length = 0
+    for (let bytes = -1; bytes !== 0 && length < head.length; length += bytes) {
+      bytes = await input.read(head, length, head.length - length)
+    }
+    return head.subarray(0, length)
+  } finally {
+    await input.close()
+  }
 }

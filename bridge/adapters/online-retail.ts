@@ -1,6 +1,17 @@
 import { parse, type CsvError } from 'csv-parse/sync'
 import { DecimalSum, parseDecimal } from './decimal.ts'
-import { tooLarge, type Format, type LineParser, type ParserOutput } from './format.ts'
+import { SourceError } from '../errors.ts'
+import { shownPath } from '../files/paths.ts'
+import { QUOTE_FAULTS } from './csv.ts'
+import {
+  tooLarge,
+  type ParserOptions,
+  type ParserOutput,
+  type TextFormat,
+  type TextParser,
+} from './format.ts'
+
+const NEWLINE = 10
 
 const COLUMNS = [
   'InvoiceNo',
@@ -25,11 +36,25 @@ const INVOICE_DATE_FORM = /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d$/
  * The UCI data set "Online Retail" as orders: consecutive lines with one InvoiceNo are one order, whose
  * amount is the exact sum of Quantity × UnitPrice. Times have no zone and are read as UTC.
  */
-export const onlineRetail: Format = {
+export const onlineRetail: TextFormat = {
+  kind: 'text',
   name: 'online-retail',
   description: 'CSV of invoice lines, as in the UCI data set Online Retail',
-  header: COLUMNS.join(','),
-  parser: (output, { maxRecordBytes }) => new OnlineRetailParser(output, maxRecordBytes),
+  parser: (output, options) => new OnlineRetailParser(output, options),
+}
+
+const BEHIND_HEADER = 'behind the header'
+
+/** @throws SourceError FILE_HEADER */
+function checkHeader(path: string, line: string): void {
+  const header = COLUMNS.join(',')
+  if (line === header) return
+  const missing = COLUMNS.find((column) => !line.split(',').includes(column))
+  const what = missing === undefined ? 'has its columns in another order' : `lacks the column '${missing}'`
+  throw new SourceError(
+    'FILE_HEADER',
+    `${shownPath(path)} is not in the format '${onlineRetail.name}': its first line ${what}. It must be ${header}`,
+  )
 }
 
 interface Refusal {
@@ -51,21 +76,38 @@ interface Invoice {
   readonly amount: DecimalSum
 }
 
-class OnlineRetailParser implements LineParser {
+class OnlineRetailParser implements TextParser {
+  readonly spansLines = false
   readonly #output: ParserOutput
-  readonly #maxRecordBytes: number
+  readonly #options: ParserOptions
+  /** Whether the first line is still to come. */
+  #headerDue: boolean
   #invoice: Invoice | null = null
 
-  constructor(output: ParserOutput, maxRecordBytes: number) {
+  constructor(output: ParserOutput, options: ParserOptions) {
     this.#output = output
-    this.#maxRecordBytes = maxRecordBytes
+    this.#options = options
+    this.#headerDue = options.state === null
   }
 
   get pendingStart(): number {
     return this.#invoice?.start ?? -1
   }
 
-  line(text: string, start: number, end: number, problem: string | null): void {
+  get state(): string | null {
+    return this.#headerDue ? null : BEHIND_HEADER
+  }
+
+  endOf(bytes: Buffer, from: number): number {
+    return bytes.indexOf(NEWLINE, from)
+  }
+
+  record(text: string, start: number, end: number, problem: string | null): void {
+    if (this.#headerDue) {
+      checkHeader(this.#options.path, text)
+      this.#headerDue = false
+      return
+    }
     const fields = problem === null ? fieldsOf(text) : { reason: problem, field: null }
     // A line that cannot be split still belongs to an invoice: InvoiceNo is the first column.
     const number = Array.isArray(fields) ? fields[0]! : invoiceNumberOf(text)
@@ -84,8 +126,9 @@ class OnlineRetailParser implements LineParser {
     if (invoice === null) return
     this.#invoice = null
     const { number, start, end, refusal } = invoice
-    if (end - start > this.#maxRecordBytes) {
-      this.#output.reject(tooLarge(end - start, this.#maxRecordBytes), null, start, end)
+    const { maxRecordBytes } = this.#options
+    if (end - start > maxRecordBytes) {
+      this.#output.reject(tooLarge(end - start, maxRecordBytes), null, start, end)
     } else if (refusal !== null) {
       this.#output.reject(refusal.reason, refusal.field, start, end)
     } else {
@@ -99,6 +142,10 @@ class OnlineRetailParser implements LineParser {
       }
       this.#output.value(order, start, end)
     }
+  }
+
+  cutShort(): boolean {
+    return false
   }
 
   /** The next line may belong to the same invoice. */
@@ -163,12 +210,6 @@ function fieldsOf(line: string): string[] | Refusal {
   if (fields.length === COLUMNS.length) return fields
   const field = COLUMNS[Math.min(fields.length, COLUMNS.length - 1)]!
   return { reason: `${fields.length} columns where there should be ${COLUMNS.length}`, field }
-}
-
-const QUOTE_FAULTS: Readonly<Record<string, string>> = {
-  CSV_QUOTE_NOT_CLOSED: 'its quote is not closed',
-  INVALID_OPENING_QUOTE: 'a quote stands within a value that does not begin with one',
-  CSV_INVALID_CLOSING_QUOTE: 'text stands behind its closing quote',
 }
 
 function brokenQuotes({ code, message, ...context }: CsvError): Refusal {

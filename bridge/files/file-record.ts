@@ -1,13 +1,17 @@
 import { keys, parseStored, type StoredRecord } from '../positions.ts'
 import { SourceError } from '../errors.ts'
 import type { ByteInput } from './byte-input.ts'
-import type { InputPath } from './paths.ts'
+import { shownPath, type InputPath } from './paths.ts'
 import { PrefixHash, type PrefixDigest } from './prefix-hash.ts'
 
 /** What is stored of a file, under its real path. */
 export interface FileRecord extends PrefixDigest {
-  /** Uncompressed byte of the first unfinished record; `hash` is of what precedes it. */
+  /** Uncompressed byte of the first unfinished record; `hash` is of what precedes it. Of Parquet: all of it. */
   readonly position: number
+  /** Lines before it; of a container, records that were read. */
+  readonly lines: number
+  /** What the format wants to know again there. */
+  readonly state: string | null
   /** Bytes of the file as it lay on disk when it was read last. */
   readonly size: number
   /** Whether the position was the end of the file. */
@@ -72,21 +76,21 @@ const WAY_OUT =
  * Compares what was read of a file with what stands there now.
  * @throws SourceError FILE_TRUNCATED or FILE_CHANGED, with what differs and the way out
  */
-export function checkUnchanged(input: InputPath, record: FileRecord, now: PrefixReader): void {
+export function checkUnchanged(input: Pick<InputPath, 'path'>, record: FileRecord, now: PrefixReader): void {
   const { position, hash, headHash, headBytes } = record
   if (now.prefix.length < position) throw truncated(input, position, now.prefix.length)
   if (now.prefix.digest().hash === hash) return
   const where = now.headHash === headHash ? 'behind its first' : 'within its first'
   throw new SourceError(
     'FILE_CHANGED',
-    `${input.path} was read up to byte ${position}, and what stands before that has changed since, ` +
+    `${shownPath(input.path)} was read up to byte ${position}, and what stands before that has changed since, ` +
       `${where} ${headBytes} bytes. Nothing more of it was read. ${WAY_OUT}`,
   )
 }
 
-export function truncated({ path }: InputPath, position: number, length: number): SourceError {
+export function truncated({ path }: Pick<InputPath, 'path'>, position: number, length: number): SourceError {
   return new SourceError(
     'FILE_TRUNCATED',
-    `${path} was read up to byte ${position} and now has only ${length} bytes. Nothing more of it was read. ${WAY_OUT}`,
+    `${shownPath(path)} was read up to byte ${position} and now has only ${length} bytes. Nothing more of it was read. ${WAY_OUT}`,
   )
 }

@@ -1,74 +1,57 @@
-import { stat } from 'node:fs/promises'
-import { sleep } from '../source-pump.ts'
+import { SourceError, type SourceNotice } from '../errors.ts'
 import type { StoredRecord } from '../positions.ts'
 import type { ReaderContext, ReaderProgress, ReadState, RecordSink, SourceReader } from '../reader.ts'
+import { sleep } from '../source-pump.ts'
 import { openBytes } from './byte-input.ts'
-import { FileCursor } from './file-cursor.ts'
-import {
-  checkUnchanged,
-  encodeFileRecord,
-  fileRecords,
-  PrefixReader,
-  truncated,
-  type FileRecord,
-} from './file-record.ts'
+import type { Cursor } from './cursor.ts'
+import { checkUnchanged, encodeFileRecord, PrefixReader, truncated } from './file-record.ts'
 import type { FileSettings } from './files-input.ts'
-import { fileError, type InputPath } from './paths.ts'
-import { PrefixHash } from './prefix-hash.ts'
+import { KnownFiles } from './known-files.ts'
+import { openCursor } from './open-cursor.ts'
+import { lookAtPaths, shownPath, type InputPath, type Look } from './paths.ts'
+import { recordOf, track, type TrackedFile } from './tracked-file.ts'
 
-/** A file on its way. */
-interface TrackedFile {
-  readonly input: InputPath
-  readonly fileTimeMs: number
-  /** Of what was read; its length is the position. */
-  prefix: PrefixHash
-  /** As it was stored last; null: not yet. */
-  stored: FileRecord | null
-  complete: boolean
-  /** On disk, as it was when the file was opened or looked at last. */
-  size: number
-  consumed: number
-  /** Whether this run has read it to the end that it had then. */
-  atEnd: boolean
-  /** The same content as a file that was read before. */
-  skipped: boolean
-  isGzip: boolean
+export interface FilesReaderOptions {
+  readonly paths: readonly string[]
+  /** Whether files can come and go: there is a directory or a pattern among the paths. */
+  readonly isWatched: boolean
+  readonly look: Look
+  readonly settings: FileSettings
+  readonly context: ReaderContext
 }
 
+/** A look at many files may take longer than they are to be polled: it takes this part of the time at most. */
+const LOOKING_SHARE = 1 / 20
+
 /**
- * Reads files one after the other, in the order given; once all are read, a live source looks for growth.
- * An unfinished record at a file's end is left where it is and read again from its start when more is there.
+ * Reads files one after the other, in the order given; once all are read, a live source looks for growth, and
+ * for new files. An unfinished record at a file's end is left where it is and read again from its start when
+ * more is there. What is wrong with a file ends the run; with one that a live source found in a directory, it
+ * is said, and the file left alone until it changes.
  */
 export class FilesReader implements SourceReader {
-  readonly #files: TrackedFile[]
+  #files: TrackedFile[] = []
+  readonly #options: FilesReaderOptions
   readonly #settings: FileSettings
   readonly #context: ReaderContext
-  /** What is known of all files that this source ever read, by real path. */
-  readonly #known: Map<string, FileRecord>
-  #current: { readonly file: TrackedFile; readonly cursor: FileCursor } | null = null
+  readonly #known: KnownFiles
+  /** Entries of directories that cannot be read, as they were said. */
+  #problems = new Set<string>()
+  #current: { readonly file: TrackedFile; readonly cursor: Cursor } | null = null
   #recognising: { readonly file: TrackedFile; readonly reader: PrefixReader; close(): Promise<void> } | null =
     null
   readonly #moved = new Set<TrackedFile>()
+  #nowMs: number
+  #nextLookMs = 0
 
-  constructor(inputs: readonly InputPath[], settings: FileSettings, context: ReaderContext) {
-    this.#settings = settings
-    this.#context = context
-    this.#known = fileRecords(context.source, context.stored)
-    this.#files = inputs.map((input) => {
-      const stored = this.#known.get(input.realPath) ?? null
-      return {
-        input,
-        fileTimeMs: stored?.fileTimeMs ?? input.modifiedMs,
-        prefix: new PrefixHash(),
-        stored,
-        complete: stored?.complete ?? false,
-        size: stored?.size ?? 0,
-        consumed: 0,
-        atEnd: false,
-        skipped: false,
-        isGzip: false,
-      }
-    })
+  constructor(options: FilesReaderOptions) {
+    this.#options = options
+    this.#settings = options.settings
+    this.#context = options.context
+    this.#nowMs = options.context.nowMs
+    this.#known = new KnownFiles(options.context)
+    this.#add(options.look.files)
+    this.#sayProblems(options.look.problems)
   }
 
   /**
@@ -77,62 +60,52 @@ export class FilesReader implements SourceReader {
    */
   async verify(): Promise<void> {
     for (const file of this.#files) {
-      const { input, stored } = file
-      file.size = await sizeOf(input.path)
-      if (stored === null || stored.position === 0) continue
-      const bytes = await openBytes(input.path, 0)
-      try {
-        const reader = new PrefixReader(bytes, stored.position, stored.headBytes, this.#settings.chunkBytes)
-        while (await reader.step()) if (this.#context.signal.aborted) return
-        checkUnchanged(input, stored, reader)
-        file.prefix = reader.prefix
-        file.consumed = bytes.consumed
-        file.atEnd = stored.complete && stored.size === file.size
-      } finally {
-        await bytes.close()
-      }
+      if (this.#context.signal.aborted) return
+      await this.#guarded(file, () => this.#verify(file))
     }
   }
 
-  async read(sink: RecordSink): Promise<ReadState> {
-    if (this.#recognising !== null) {
-      await this.#recognise()
-      return 'more'
-    }
-    if (this.#current === null && !(await this.#openNext())) return this.#context.finite ? 'done' : 'idle'
-    if (this.#current === null) return 'more'
-    const { file, cursor } = this.#current
-    const more = await cursor.read(sink)
-    if (!more) this.#end(file, cursor, sink)
-    this.#note(file, cursor)
-    if (!more) {
-      this.#current = null
-      await cursor.input.close()
-    }
+  async read(sink: RecordSink, nowMs: number): Promise<ReadState> {
+    this.#nowMs = nowMs
+    const file = this.#recognising?.file ?? this.#current?.file ?? this.#next()
+    if (file === undefined) return this.#context.finite ? 'done' : 'idle'
+    await this.#guarded(file, () => this.#readOn(file, sink))
     return 'more'
   }
 
   async wait(maxMs: number, signal: AbortSignal): Promise<void> {
     await sleep(Math.min(maxMs, this.#settings.pollMs), signal)
-    for (const file of this.#files) {
-      if (!file.atEnd || file.skipped) continue
-      const size = await sizeOf(file.input.path)
-      if (size === file.size) continue
-      if (size < file.prefix.length && !file.isGzip) throw truncated(file.input, file.prefix.length, size)
-      file.size = size
-      file.atEnd = false
-      // What is stored from here on must not say that the growth was read.
-      file.complete = false
+    const startMs = performance.now()
+    if (signal.aborted || startMs < this.#nextLookMs) return
+    let look: Look
+    try {
+      look = await lookAtPaths(this.#options.paths)
+    } catch (error) {
+      if (!this.#options.isWatched || !(error instanceof SourceError)) throw error
+      this.#sayProblems([error])
+      return
     }
+    this.#sayProblems(look.problems)
+    const found = new Map(look.files.map((input) => [input.realPath, input]))
+    for (const file of this.#files) await this.#lookAt(file, found.get(file.input.realPath))
+    this.#files = this.#files.filter(({ input }) => found.has(input.realPath))
+    const known = new Set(this.#files.map(({ input }) => input.realPath))
+    const added = look.files.filter(({ realPath }) => !known.has(realPath))
+    if (added.length > 0) this.#reopenLast()
+    this.#add(added)
+    const endMs = performance.now()
+    this.#nextLookMs = endMs + (endMs - startMs) / LOOKING_SHARE
   }
 
   takePositions(): StoredRecord[] {
     const records: StoredRecord[] = []
     for (const file of this.#moved) {
+      const { stored, complete, lines } = file
       const position = file.prefix.length
-      const { stored, complete } = file
       const moved =
-        stored === null ? position > 0 : position !== stored.position || complete !== stored.complete
+        stored === null
+          ? position > 0
+          : position !== stored.position || lines !== stored.lines || complete !== stored.complete
       if (!moved) continue
       const record = recordOf(file)
       file.stored = record
@@ -148,53 +121,151 @@ export class FilesReader implements SourceReader {
   }
 
   progress(): ReaderProgress {
-    const files = this.#files.map(({ input, prefix, size, consumed, skipped }) => ({
+    const files = this.#files.map(({ input, prefix, consumed, skipped }) => ({
       path: input.path,
       position: prefix.length,
-      size,
-      consumed: skipped ? size : consumed,
+      size: Math.max(input.size, consumed),
+      consumed: skipped ? input.size : consumed,
     }))
     return { files }
   }
 
   async close(): Promise<void> {
-    await this.#current?.cursor.input.close()
-    await this.#recognising?.close()
+    const current = this.#current
+    const recognising = this.#recognising
     this.#current = null
     this.#recognising = null
+    await current?.cursor.close()
+    await recognising?.close()
   }
 
-  /** Opens the first file that may have something to read; false when there is none. */
-  async #openNext(): Promise<boolean> {
-    const file = this.#files.find(({ atEnd, skipped }) => !atEnd && !skipped)
-    if (file === undefined) return false
-    const { path } = file.input
-    file.size = await sizeOf(path)
-    if (file.stored === null && file.prefix.length === 0 && this.#candidates(file.size).length > 0) {
-      const input = await openBytes(path, 0)
-      const reader = new PrefixReader(input, Infinity, Infinity, this.#settings.chunkBytes)
+  #add(inputs: readonly InputPath[]): void {
+    for (const input of inputs) this.#files.push(track(input, this.#known.get(input.realPath)))
+  }
+
+  /** What a look at a tracked file means for it; undefined: it is not there any more. */
+  async #lookAt(file: TrackedFile, now: InputPath | undefined): Promise<void> {
+    if (now === undefined) {
+      // Should it come back, it goes on from here.
+      if (file.prefix.length > 0) this.#known.set(file.input.realPath, recordOf(file))
+      const isRead = file.complete || file.skipped || file.input.size === 0
+      if (!isRead && file.refused === null) this.#sayVanished(file)
+      return
+    }
+    const before = file.input
+    file.input = now
+    if (file.refused !== null) {
+      if (file.refused === now.version) return
+      file.refused = null
+      file.format = null
+      file.atEnd = false
+      file.skipped = false
+      // It may have been refused before what was stored of it was taken over.
+      file.unverified = file.prefix.length > 0 || (file.stored?.position ?? 0) > 0
+      return
+    }
+    if (!file.atEnd || file.skipped) return
+    if (now.size === before.size && now.inode === before.inode) {
+      this.#settle(file)
+      return
+    }
+    // A file renamed into this one's place is not its continuation, unless it begins with what was read.
+    if (now.inode !== before.inode) file.unverified = file.prefix.length > 0
+    file.atEnd = false
+    file.settled = false
+    // What is stored from here on must not say that the growth was read.
+    file.complete = false
+    if (now.size < file.prefix.length && !file.isGzip) {
+      await this.#guarded(file, () => Promise.reject(truncated(now, file.prefix.length, now.size)))
+    }
+  }
+
+  /** An unfinished end is read once more when nobody has written for long. */
+  #settle(file: TrackedFile): void {
+    if (file.complete || file.settled) return
+    if (this.#nowMs - file.input.modifiedMs < this.#settings.settleMs) return
+    file.settled = true
+    file.atEnd = false
+  }
+
+  /** The last file ends when another one stands behind it: what was left for its growth is looked at again. */
+  #reopenLast(): void {
+    const last = this.#files.at(-1)
+    if (last?.atEnd === true && !last.complete && !last.skipped) last.atEnd = false
+  }
+
+  #next(): TrackedFile | undefined {
+    return this.#files.find(({ atEnd, skipped, refused }) => !atEnd && !skipped && refused === null)
+  }
+
+  async #readOn(file: TrackedFile, sink: RecordSink): Promise<void> {
+    if (this.#recognising !== null) {
+      await this.#recognise()
+    } else if (this.#current === null) {
+      await this.#openNext(file)
+    } else {
+      await this.#readFrom(file, this.#current.cursor, sink)
+    }
+  }
+
+  async #readFrom(file: TrackedFile, cursor: Cursor, sink: RecordSink): Promise<void> {
+    const more = await cursor.read(sink)
+    if (!more) this.#end(file, cursor, sink)
+    this.#note(file, cursor)
+    if (more) return
+    this.#current = null
+    await cursor.close()
+  }
+
+  async #openNext(file: TrackedFile): Promise<void> {
+    if (file.unverified) {
+      await this.#verify(file)
+      return
+    }
+    if (file.input.size === 0) {
+      // Of whatever format: there is nothing in it, or not yet.
+      file.atEnd = true
+      return
+    }
+    const isNew = file.stored === null && file.prefix.length === 0
+    if (isNew && this.#known.ofSize(file.input.size).length > 0) {
+      const input = await openBytes(file.input.path, 0)
+      const reader = new PrefixReader(input, Infinity, Infinity, this.#settings.limits.chunkBytes)
       this.#recognising = { file, reader, close: () => input.close() }
-      return true
+      return
     }
     await this.#open(file)
-    return true
   }
 
   async #open(file: TrackedFile): Promise<void> {
-    const { format, maxRecordBytes, maxPayloadBytes, chunkBytes } = this.#settings
+    const { limits, fields, csvDelimiter, formatOf } = this.#settings
+    const { prefix, lines, state, fileTimeMs } = file
+    file.format ??= await formatOf(file.input)
     const { path } = file.input
-    const input = await openBytes(path, file.prefix.length)
-    const { fileTimeMs, prefix } = file
-    file.isGzip = input.isGzip
-    const options = { path, input, format, prefix, fileTimeMs, maxRecordBytes, maxPayloadBytes, chunkBytes }
-    this.#current = { file, cursor: new FileCursor(options) }
+    const options = { path, prefix, lines, state, fileTimeMs, limits, fields, csvDelimiter }
+    const cursor = await openCursor(file.format, options)
+    file.isGzip = cursor.isGzip
+    this.#current = { file, cursor }
   }
 
-  /** Files that were read to their end and were as long. */
-  #candidates(size: number): [string, FileRecord][] {
-    return [...this.#known].filter(
-      ([, record]) => record.complete && record.size === size && record.position > 0,
-    )
+  async #verify(file: TrackedFile): Promise<void> {
+    if (!file.unverified) return
+    const { input, stored } = file
+    // Beside what is stored there may be what was read since, and is not committed yet.
+    const known = file.prefix.length > 0 ? recordOf(file) : stored!
+    const bytes = await openBytes(input.path, 0)
+    try {
+      const { chunkBytes } = this.#settings.limits
+      const reader = new PrefixReader(bytes, known.position, known.headBytes, chunkBytes)
+      while (await reader.step()) if (this.#context.signal.aborted) return
+      checkUnchanged(input, known, reader)
+      file.prefix = reader.prefix
+      file.consumed = bytes.consumed
+      file.atEnd = known.complete && known.size === input.size
+      file.unverified = false
+    } finally {
+      await bytes.close()
+    }
   }
 
   /** The same content under another path is not read again; only the hash of all of it says so. */
@@ -205,72 +276,93 @@ export class FilesReader implements SourceReader {
     await close()
     const { hash } = reader.prefix.digest()
     const { length } = reader.prefix
-    const same = this.#candidates(file.size).find(
-      ([, known]) => known.hash === hash && known.position === length,
-    )
+    const same = this.#known
+      .ofSize(file.input.size)
+      .find(([, known]) => known.hash === hash && known.position === length)
     if (same === undefined) {
       await this.#open(file)
       return
     }
     file.skipped = true
-    this.#say(
-      'FILE_RECOGNISED',
-      `${file.input.path} has the same content as ${same[0]}, which was read: skipped.`,
-    )
+    const [path, known] = [shownPath(file.input.path), shownPath(same[0])]
+    this.#say('FILE_RECOGNISED', `${path} has the same content as ${known}, which was read: skipped.`)
   }
 
   /** The end of what is there: in a finite run, and before a further file, the end of the file. */
-  #end(file: TrackedFile, cursor: FileCursor, sink: RecordSink): void {
+  #end(file: TrackedFile, cursor: Cursor, sink: RecordSink): void {
     file.atEnd = true
-    const { damage } = cursor.input
-    const { path } = file.input
-    if (damage !== null) {
+    const path = shownPath(file.input.path)
+    if (cursor.damage !== null) {
       this.#say(
         'FILE_DAMAGED',
-        `${path} cannot be decompressed to its end (${damage}): read up to the last whole record.`,
+        `${path} cannot be read to its end (${cursor.damage}): read up to the last whole record.`,
       )
       file.complete = false
       return
     }
+    const isFinal = this.#context.finite || file.settled
     // A file behind which another stands has ended, live too: time moves on with the next one.
-    if (!this.#context.finite && file === this.#files.at(-1)) {
+    if (!isFinal && file === this.#files.at(-1)) {
       file.complete = cursor.isDrained
       return
     }
-    const { unreadBytes } = cursor.finish(sink)
-    file.complete = unreadBytes === 0
-    if (unreadBytes === 0) return
-    const bytes = `${unreadBytes} ${unreadBytes === 1 ? 'byte' : 'bytes'}`
-    this.#say(
-      'UNFINISHED_END',
-      `${path}: ${bytes} at the end without a newline: left for when the file grows.`,
-    )
+    const unread = cursor.finish(sink, isFinal)
+    file.complete = unread === 0
+    const position = cursor.prefix.length
+    if (unread === 0 || file.saidUnfinishedAt === position) return
+    file.saidUnfinishedAt = position
+    const bytes = `${unread} ${unread === 1 ? 'byte' : 'bytes'} at the end without a newline or the like`
+    this.#say('UNFINISHED_END', `${path}: ${bytes}: left for when the file grows.`)
   }
 
-  #note(file: TrackedFile, cursor: FileCursor): void {
+  #note(file: TrackedFile, cursor: Cursor): void {
     if (!file.atEnd) file.complete = false
     file.prefix = cursor.prefix
-    file.consumed = cursor.input.consumed
-    // It may have grown while it was read.
-    file.size = Math.max(file.size, file.consumed)
+    file.lines = cursor.lines
+    file.state = cursor.state
+    file.consumed = cursor.consumed
     this.#moved.add(file)
     // At once, and not with the next transaction: whether a copy is skipped must not depend on when that is.
     if (file.complete) this.#known.set(file.input.realPath, recordOf(file))
   }
 
-  #say(code: 'FILE_RECOGNISED' | 'FILE_DAMAGED' | 'UNFINISHED_END', message: string): void {
-    this.#context.notice({ code, source: this.#context.source, message })
+  /** @throws what it threw, unless the file is one that may be left alone */
+  async #guarded(file: TrackedFile, work: () => Promise<void>): Promise<void> {
+    try {
+      await work()
+    } catch (error) {
+      const mayRefuse = !this.#context.finite && !file.input.isNamed
+      if (!mayRefuse || !(error instanceof SourceError)) throw error
+      await this.close()
+      if (error.code === 'FILE_MISSING') {
+        // The next look finds it gone.
+        file.atEnd = true
+        return
+      }
+      file.refused = file.input.version
+      this.#say('FILE_REFUSED', `${error.message} (Left alone until it changes; the others are read.)`)
+    }
   }
-}
 
-function recordOf({ prefix, size, complete, fileTimeMs }: TrackedFile): FileRecord {
-  return { position: prefix.length, size, complete, fileTimeMs, ...prefix.digest() }
-}
+  #sayVanished(file: TrackedFile): void {
+    const { path, size } = file.input
+    this.#say(
+      'FILE_VANISHED',
+      `${shownPath(path)} is gone, and was not read to its end (${file.consumed} of ${size} bytes were). ` +
+        `Put it back to have the rest read.`,
+    )
+  }
 
-async function sizeOf(path: string): Promise<number> {
-  try {
-    return (await stat(path)).size
-  } catch (error) {
-    throw fileError(path, error)
+  /** Each once, until it is mended. */
+  #sayProblems(problems: readonly SourceError[]): void {
+    const messages = new Set(problems.map(({ message }) => message))
+    for (const message of messages) {
+      if (!this.#problems.has(message)) this.#say('FILE_REFUSED', `${message} (The others are read.)`)
+    }
+    this.#problems = messages
+  }
+
+  #say(code: SourceNotice['code'], message: string): void {
+    this.#context.notice({ code, source: this.#context.source, message })
   }
 }

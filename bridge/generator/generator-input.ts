@@ -1,6 +1,6 @@
 import type { Writable } from 'node:stream'
 import { once } from 'node:events'
-import { brokenJson } from '../adapters/ndjson.ts'
+import { brokenJson } from '../adapters/format.ts'
 import { SourceError } from '../errors.ts'
 import { keys, parseStored, type StoredRecord } from '../positions.ts'
 import type {
@@ -150,9 +150,11 @@ class GeneratorReader implements SourceReader {
     this.#origin = {
       source: 'generator',
       position: 0,
+      line: null,
       buffer: Buffer.alloc(4096),
       start: 0,
       end: 0,
+      byteLength: 0,
       fallbackEventTimeMs: 0,
     }
   }
@@ -197,7 +199,7 @@ class GeneratorReader implements SourceReader {
     const origin = this.#origin
     if (origin.buffer.length < text.length * 3) origin.buffer = Buffer.alloc(text.length * 3)
     origin.position = index
-    origin.end = origin.buffer.write(text)
+    origin.end = origin.byteLength = origin.buffer.write(text)
     origin.fallbackEventTimeMs = timeOf(this.#schedule, index)
     let json: unknown
     try {

@@ -33,6 +33,14 @@ export const paths: Parse<readonly string[]> = (raw, origin) => {
   return list as readonly string[]
 }
 
+/** One byte of UTF-8, and nothing that a value or a row begins or ends with. */
+export const delimiterCharacter: Parse<string> = (raw, origin) => {
+  const character = raw === 'tab' || raw === '\\t' ? '\t' : raw
+  return typeof character === 'string' && /^[\t\u0020-\u007e]$/.test(character) && character !== '"'
+    ? character
+    : refuse(raw, origin, "one character, such as ';', or tab")
+}
+
 export const truth: Parse<boolean> = (raw, origin) => {
   if (typeof raw === 'boolean') return raw
   if (raw === 'true' || raw === '1') return true

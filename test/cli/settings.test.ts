@@ -26,6 +26,7 @@ describe('a setting', () => {
       partitions: null,
       format: null,
       input: [],
+      csvDelimiter: null,
       exitWhenDone: false,
       rate: 500,
       count: null,

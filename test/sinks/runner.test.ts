@@ -365,6 +365,7 @@ describe('a sink’s dead letters', () => {
       field: 'id',
       payload: new Uint8Array(expected.buffer.subarray(0, expected.byteLength)),
       failed_at: 1_700_000_000_000,
+      line: null,
     })
     assert.equal(deadLetterSchema.fields.length, Object.keys(letter!).length)
   })

@@ -28,7 +28,7 @@ describe('bad input: a dead letter each, and nothing lost', () => {
     await scratch.remove()
   })
 
-  it('keeps the address, the reason, the field and the original bytes of each', async () => {
+  it('keeps the address, the line, the reason, the field and the original bytes of each', async () => {
     const bad: readonly (readonly [record: string | Buffer, reason: RegExp, field: string | null])[] = [
       ['{"order_id":"x"', /^broken JSON: Expected ',' or '}'/, null],
       ['not json', /^broken JSON: Unexpected token/, null],
@@ -69,6 +69,7 @@ describe('bad input: a dead letter each, and nothing lost', () => {
         reason: letter.reason,
         field,
         failed_at: FAILED_AT,
+        line: index + 2,
       })
     }
   })

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { appendFile, chmod, link, mkdir, rename, symlink, writeFile } from 'node:fs/promises'
+import { appendFile, chmod, link, rename, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { gunzipSync, gzipSync } from 'node:zlib'
 import fc from 'fast-check'
@@ -71,7 +71,7 @@ describe('files: what is read of them, and from where', () => {
           const log = await newLog({ partitions: 1, homes: 1 })
           const bytes = Buffer.from((mark ? '\ufeff' : '') + all.map((text) => text + newline).join(''))
           const path = await scratch.file('any', gzip ? gzipSync(bytes) : bytes)
-          await run({ log, input: files({ paths: [path], chunkBytes }) })
+          await run({ log, input: files({ paths: [path], format: 'ndjson', chunkBytes }) })
           const expected = all.filter((text) => text.trim() !== '' || text === '\0')
           const valid = expected.filter((text) => text.includes('order_id'))
           const { records } = await readTopic(log)
@@ -84,8 +84,9 @@ describe('files: what is read of them, and from where', () => {
             letters.map(({ payload }) => Buffer.from(payload).toString()),
             expected.filter((text) => !text.includes('order_id')),
           )
-          for (const { position, payload } of letters) {
+          for (const { position, payload, line } of letters) {
             assert.ok(bytes.subarray(position, position + payload.length).equals(payload))
+            assert.equal(line, bytes.subarray(0, position).toString('latin1').split('\n').length)
           }
           await log.close()
         },
@@ -319,10 +320,8 @@ describe('files: what is read of them, and from where', () => {
       code: 'FILE_MISSING',
       message: `${missing} does not exist: check the path.`,
     })
-    const directory = join(scratch.path, 'directory')
-    await mkdir(directory)
-    await assert.rejects(run({ log, input: files({ paths: [good, directory] }) }), {
-      code: 'FILE_IS_DIRECTORY',
+    await assert.rejects(run({ log, input: files({ paths: [good, `${good}/`] }) }), {
+      code: 'FILE_IS_NO_DIRECTORY',
     })
     assert.deepEqual(await ids(log), [])
   })
@@ -343,6 +342,6 @@ describe('files: what is read of them, and from where', () => {
       code: 'UNKNOWN_FORMAT',
       message: /no format 'nd-json'\. Did you mean 'ndjson'\?/,
     })
-    assert.throws(() => files({ paths: [], format: 'parquet' }), { message: /'parquet'\. There are: ndjson/ })
+    assert.throws(() => files({ paths: [], format: 'xml' }), { message: /'xml'\. There are: ndjson, json/ })
   })
 })

@@ -1,34 +1,20 @@
 import { isAscii, isUtf8 } from 'node:buffer'
-import type { Format, LineParser, ParserOutput } from '../adapters/format.ts'
-import { SourceError } from '../errors.ts'
+import type { ParserOutput, TextFormat, TextParser } from '../adapters/format.ts'
 import type { Origin, RecordSink } from '../reader.ts'
 import type { ByteInput } from './byte-input.ts'
+import type { Cursor, CursorOptions } from './cursor.ts'
 import type { PrefixHash } from './prefix-hash.ts'
 
 const NEWLINE = 10
 const CARRIAGE_RETURN = 13
-/** What a parser is given of a line that cannot be read as text. */
+/** What a parser is given of a text that cannot be read as one. */
 const SHOWN_BYTES = 1024
-const TOO_LONG = 'too long to be read as one line'
+const TOO_LONG = 'too long to be read as one record'
 
-export interface CursorOptions {
-  /** As messages and dead letters name the file. */
-  readonly path: string
+export interface TextCursorOptions extends CursorOptions {
+  readonly format: TextFormat
+  /** Opened at the position. */
   readonly input: ByteInput
-  readonly format: Format
-  /** Of what precedes the position that the input was opened at. */
-  readonly prefix: PrefixHash
-  readonly fileTimeMs: number
-  readonly maxRecordBytes: number
-  /** What a dead letter keeps of a record at most; no less than `maxRecordBytes`. */
-  readonly maxPayloadBytes: number
-  /** Read at once. */
-  readonly chunkBytes: number
-}
-
-/** What became of the end of a file: bytes behind the last finished record that were left unread. */
-export interface FileEnd {
-  readonly unreadBytes: number
 }
 
 /**
@@ -42,16 +28,18 @@ interface Spill {
   readonly ahead: PrefixHash
   /** The prefix up to the line that was dropped before its end was seen: it may begin another record. */
   readonly atLine: PrefixHash | null
+  /** Lines before the position. */
+  readonly lines: number
 }
 
 /**
- * Reads one file from a position on: chunks into a window, lines out of the window into the format's
+ * Reads one text file from a position on: chunks into a window, texts out of the window into the format's
  * parser, records into the sink. The window begins at the first unfinished record, which is the position;
- * memory is bounded by a chunk and `maxPayloadBytes`.
+ * memory is bounded by a chunk and `maxPayloadBytes`. What is called a line here ends where the format says.
  */
-export class FileCursor implements ParserOutput {
-  readonly #options: CursorOptions
-  readonly #parser: LineParser
+export class TextCursor implements Cursor, ParserOutput {
+  readonly #options: TextCursorOptions
+  readonly #parser: TextParser
   readonly #origin: Origin
   #prefix: PrefixHash
   #spill: Spill | null = null
@@ -64,24 +52,28 @@ export class FileCursor implements ParserOutput {
   /** File position of the line that is not whole yet, and how far it was searched for its end. */
   #lineStart: number
   #searched: number
+  /** Newlines before `#lineStart`. */
+  #newlines: number
   /** The beginning of that line, where it is no longer in the window. */
   #lineHead: Buffer | null = null
-  #headerDue: boolean
 
-  constructor(options: CursorOptions) {
+  constructor(options: TextCursorOptions) {
     this.#options = options
     this.#prefix = options.prefix
-    this.#window = Buffer.allocUnsafeSlow(2 * options.chunkBytes)
-    const position = options.prefix.length
-    this.#base = this.#lineStart = this.#searched = position
-    this.#headerDue = position === 0 && options.format.header !== null
-    this.#parser = options.format.parser(this, { maxRecordBytes: options.maxRecordBytes })
+    const { path, limits, fields, csvDelimiter: delimiter, state } = options
+    this.#window = Buffer.allocUnsafeSlow(2 * limits.chunkBytes)
+    this.#base = this.#lineStart = this.#searched = options.prefix.length
+    this.#newlines = options.lines
+    const { maxRecordBytes } = limits
+    this.#parser = options.format.parser(this, { path, maxRecordBytes, fields, delimiter, state })
     this.#origin = {
-      source: options.path,
+      source: path,
       position: 0,
+      line: 1,
       buffer: this.#window,
       start: 0,
       end: 0,
+      byteLength: 0,
       fallbackEventTimeMs: options.fileTimeMs,
     }
   }
@@ -91,54 +83,81 @@ export class FileCursor implements ParserOutput {
     return this.#prefix.length
   }
 
-  /** Whether everything that was there is part of a finished record. */
   get isDrained(): boolean {
     return this.position === this.#base + this.#length
   }
 
-  get input(): ByteInput {
-    return this.#options.input
+  get isGzip(): boolean {
+    return this.#options.input.isGzip
+  }
+
+  get consumed(): number {
+    return this.#options.input.consumed
+  }
+
+  get damage(): string | null {
+    return this.#options.input.damage
   }
 
   get prefix(): PrefixHash {
     return this.#prefix
   }
 
+  get lines(): number {
+    return this.#linesBefore(this.position)
+  }
+
+  get state(): string | null {
+    return this.#parser.state
+  }
+
   /** Reads one chunk; false at the end of what is there now. */
   async read(sink: RecordSink): Promise<boolean> {
     this.#makeRoom()
-    const bytes = await this.input.read(this.#window, this.#length, this.#options.chunkBytes)
+    const bytes = await this.#options.input.read(this.#window, this.#length, this.#options.limits.chunkBytes)
     if (bytes === 0) return false
     this.#length += bytes
     this.#sink = sink
     this.#takeLines()
+    const { maxRecordBytes } = this.#options.limits
+    while (this.#base + this.#length - this.#lineStart > maxRecordBytes && this.#cutShort()) this.#takeLines()
     this.#settle()
     this.#spillIfTooLarge()
     return true
   }
 
-  /**
-   * Takes the end of the input for the end of the file: finishes the last record, if it is whole.
-   * Not for a damaged file, of which nobody knows what would follow.
-   */
-  finish(sink: RecordSink): FileEnd {
+  /** Not for a damaged file, of which nobody knows what would follow. */
+  finish(sink: RecordSink, isFinal: boolean): number {
     this.#sink = sink
+    while (isFinal && this.#cutShort()) this.#takeLines()
     const end = this.#base + this.#length
-    if (this.#lineHead === null && this.#finishWith(this.#skipMark(this.#lineStart), end)) {
+    if (this.#lineHead === null && this.#finishWith(this.#skipMark(this.#lineStart), end, isFinal)) {
+      this.#newlines += this.#newlinesBetween(this.#lineStart, end)
       this.#lineStart = this.#searched = end
     }
     this.#settle()
-    return { unreadBytes: end - this.position }
+    return end - this.position
   }
 
-  /** Whether what follows the last newline is finished. */
-  #finishWith(start: number, end: number): boolean {
+  async close(): Promise<void> {
+    await this.#options.input.close()
+  }
+
+  /** Whether what follows the last whole line is finished. */
+  #finishWith(start: number, end: number, isFinal: boolean): boolean {
     const tail = this.#window.subarray(start - this.#base, this.#length)
     if (isBlank(tail)) {
       this.#parser.finish()
       return true
     }
-    return !this.#headerDue && isUtf8(tail) && this.#parser.finishWithin(tail.toString('utf8'), start, end)
+    return isUtf8(tail) && this.#parser.finishWithin(tail.toString('utf8'), start, end, isFinal)
+  }
+
+  /** Whether the line at hand, as far as the window has it, is to be searched again for a sooner end. */
+  #cutShort(): boolean {
+    if (this.#lineHead !== null || !this.#parser.cutShort()) return false
+    this.#searched = this.#lineStart
+    return true
   }
 
   value(json: unknown, start: number, end: number): void {
@@ -155,6 +174,8 @@ export class FileCursor implements ParserOutput {
   #originOf(start: number, end: number): Origin {
     const origin = this.#origin
     origin.position = start
+    origin.line = start === this.#lineStart ? this.#newlines + 1 : this.#linesBefore(start) + 1
+    origin.byteLength = end - start
     if (start < this.#base) {
       const { kept } = this.#spill!
       origin.buffer = kept
@@ -168,51 +189,51 @@ export class FileCursor implements ParserOutput {
     return origin
   }
 
+  /** Newlines before a position that is not before this cursor's own. */
+  #linesBefore(position: number): number {
+    if (position >= this.#lineStart) return this.#newlines + this.#newlinesBetween(this.#lineStart, position)
+    if (position >= this.#base) return this.#newlines - this.#newlinesBetween(position, this.#lineStart)
+    const { kept, lines } = this.#spill!
+    return lines + countNewlines(kept, 0, position - this.position)
+  }
+
+  #newlinesBetween(start: number, end: number): number {
+    return countNewlines(this.#window, Math.max(0, start - this.#base), end - this.#base)
+  }
+
   #takeLines(): void {
     const bytes = this.#window.subarray(0, this.#length)
     const base = this.#base
-    const stop = bytes.lastIndexOf(NEWLINE) + 1
-    if (base + stop <= this.#searched) {
-      this.#searched = base + this.#length
-      return
-    }
-    const from = this.#lineStart - base
-    const lines = linesOf(bytes, Math.max(0, from), stop)
-    let newline = bytes.indexOf(NEWLINE, this.#searched - base)
-    while (newline >= 0) {
-      this.#takeLine(lines, newline)
-      this.#lineStart = base + newline + 1
+    const parser = this.#parser
+    let lines: Lines | null = null
+    let at = parser.endOf(bytes, this.#searched - base, base)
+    while (at >= 0) {
+      lines ??= linesOf(bytes, Math.max(0, this.#lineStart - base), parser.spansLines)
+      this.#takeLine(lines, at)
+      this.#newlines += parser.spansLines ? this.#newlinesBetween(this.#lineStart, base + at + 1) : 1
+      this.#lineStart = base + at + 1
       this.#lineHead = null
-      newline = bytes.indexOf(NEWLINE, newline + 1)
+      at = parser.endOf(bytes, at + 1, base)
     }
     this.#searched = base + this.#length
   }
 
-  /** The line from `lineStart` to the newline at this index of the window. */
-  #takeLine(lines: Lines, newline: number): void {
+  /** The line from `lineStart` to its end at this index of the window. */
+  #takeLine(lines: Lines, stop: number): void {
     const base = this.#base
     const start = this.#skipMark(this.#lineStart)
-    const last = newline > 0 && lines.bytes[newline - 1] === CARRIAGE_RETURN ? newline - 1 : newline
+    const last = stop > 0 && lines.bytes[stop - 1] === CARRIAGE_RETURN ? stop - 1 : stop
     const end = base + last
     if (this.#lineHead !== null) {
-      this.#give(this.#lineHead.toString('latin1'), start, end, TOO_LONG)
+      this.#parser.record(this.#lineHead.toString('latin1'), start, end, TOO_LONG)
       return
     }
     const first = start - base
     if (first >= last || (lines.bytes[first]! <= 32 && isBlank(lines.bytes.subarray(first, last)))) return
-    const tooLong = end - start > this.#options.maxRecordBytes
+    const tooLong = end - start > this.#options.limits.maxRecordBytes
     const text = tooLong ? null : lines.text(first, last)
-    if (text !== null) this.#give(text, start, end, null)
-    else this.#give(lines.shown(first, last), start, end, tooLong ? TOO_LONG : 'not valid UTF-8')
-  }
-
-  #give(text: string, start: number, end: number, problem: string | null): void {
-    if (!this.#headerDue) {
-      this.#parser.line(text, start, end, problem)
-      return
-    }
-    checkHeader(this.#options.path, this.#options.format, text)
-    this.#headerDue = false
+    if (text !== null) this.#parser.record(text, start, end, null)
+    else this.#parser.record(lines.shown(first, last), start, end, tooLong ? TOO_LONG : 'not valid UTF-8')
   }
 
   /** Behind a byte order mark, if the line is the file's first and begins with one. */
@@ -229,7 +250,8 @@ export class FileCursor implements ParserOutput {
     if (position === this.position) return
     if (position < this.#base) {
       const { kept, ahead, atLine } = this.#spill!
-      this.#spill = { kept: kept.subarray(position - this.position), ahead, atLine: null }
+      const lines = this.#linesBefore(position)
+      this.#spill = { kept: kept.subarray(position - this.position), ahead, atLine: null, lines }
       this.#prefix = atLine!
       return
     }
@@ -242,10 +264,11 @@ export class FileCursor implements ParserOutput {
   }
 
   #spillIfTooLarge(): void {
-    const { maxPayloadBytes, maxRecordBytes } = this.#options
+    const { maxPayloadBytes, maxRecordBytes } = this.#options.limits
     if (this.#spill === null && this.#length <= maxPayloadBytes) return
     const kept = this.#spill?.kept ?? Buffer.from(this.#window.subarray(0, maxPayloadBytes))
     const ahead = this.#spill?.ahead ?? this.#prefix.clone()
+    const lines = this.#spill?.lines ?? this.#linesBefore(this.position)
     let atLine = this.#spill?.atLine ?? null
     const at = this.#lineStart - this.#base
     // Whole lines are done with; of a line that is itself too long only the beginning is wanted.
@@ -258,7 +281,7 @@ export class FileCursor implements ParserOutput {
     } else {
       ahead.update(this.#window.subarray(0, dropped))
     }
-    this.#spill = { kept, ahead, atLine }
+    this.#spill = { kept, ahead, atLine, lines }
     this.#dropTo(this.#base + dropped)
   }
 
@@ -268,12 +291,13 @@ export class FileCursor implements ParserOutput {
     this.#length -= bytes
     this.#base = position
     // One long record must not be paid for until the end of the file.
-    const { chunkBytes } = this.#options
+    const { chunkBytes } = this.#options.limits
     if (this.#window.length > 4 * chunkBytes && this.#length < chunkBytes) this.#resize(2 * chunkBytes)
   }
 
   #makeRoom(): void {
-    if (this.#window.length - this.#length < this.#options.chunkBytes) this.#resize(this.#window.length * 2)
+    if (this.#window.length - this.#length < this.#options.limits.chunkBytes)
+      this.#resize(this.#window.length * 2)
   }
 
   #resize(bytes: number): void {
@@ -283,20 +307,19 @@ export class FileCursor implements ParserOutput {
   }
 }
 
-/** @throws SourceError FILE_HEADER */
-export function checkHeader(path: string, format: Format, line: string): void {
-  if (format.header === null || line === format.header) return
-  const missing = format.header.split(',').find((column) => !line.split(',').includes(column))
-  const what = missing === undefined ? 'has its columns in another order' : `lacks the column '${missing}'`
-  throw new SourceError(
-    'FILE_HEADER',
-    `${path} is not in the format '${format.name}': its first line ${what}. It must be ${format.header}`,
-  )
+function isBlank(bytes: Buffer): boolean {
+  for (const byte of bytes) {
+    if (byte !== 32 && byte !== 9 && byte !== CARRIAGE_RETURN && byte !== NEWLINE) return false
+  }
+  return true
 }
 
-function isBlank(bytes: Buffer): boolean {
-  for (const byte of bytes) if (byte !== 32 && byte !== 9 && byte !== CARRIAGE_RETURN) return false
-  return true
+function countNewlines(bytes: Buffer, start: number, end: number): number {
+  if (end <= start) return 0
+  const region = bytes.subarray(start, end)
+  let count = 0
+  for (let at = region.indexOf(NEWLINE); at >= 0; at = region.indexOf(NEWLINE, at + 1)) count++
+  return count
 }
 
 interface Lines {
@@ -307,7 +330,8 @@ interface Lines {
 }
 
 /** Decodes as much at once as it can: one pass over the chunk is far cheaper than one a line. */
-function linesOf(bytes: Buffer, from: number, to: number): Lines {
+function linesOf(bytes: Buffer, from: number, spansLines: boolean): Lines {
+  const to = spansLines ? wholeCharacters(bytes) : bytes.lastIndexOf(NEWLINE) + 1
   const region = bytes.subarray(from, to)
   const shown = (start: number, end: number): string =>
     bytes.toString('latin1', start, Math.min(end, start + SHOWN_BYTES))
@@ -319,4 +343,11 @@ function linesOf(bytes: Buffer, from: number, to: number): Lines {
   const text = (start: number, end: number): string | null =>
     isUtf8(bytes.subarray(start, end)) ? bytes.toString('utf8', start, end) : null
   return { bytes, shown, text }
+}
+
+/** Where the last character ends that is whole: a chunk may end within one. */
+function wholeCharacters(bytes: Buffer): number {
+  let at = bytes.length
+  while (at > 0 && bytes.length - at < 3 && (bytes[at - 1]! & 0xc0) === 0x80) at--
+  return at > 0 && bytes[at - 1]! >= 0xc0 ? at - 1 : bytes.length
 }
