@@ -1,10 +1,21 @@
+import { DuckDBInstance } from '@duckdb/node-api'
 import assert from 'node:assert/strict'
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { copyFileSync, globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
+import {
+  copyFileSync,
+  globSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, delimiter, dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { gzipSync } from 'node:zlib'
 import { startKafka, startRedis } from '../../deploy/stack/servers.ts'
 import { monthsOrSkip } from '../end-to-end/shared-data.ts'
 import { ownServer } from '../support/servers.ts'
@@ -21,6 +32,34 @@ interface Line {
   readonly isBehind: boolean
   /** The page shows it failing. */
   readonly fails: boolean
+}
+
+const ORDERS = Array.from({ length: 50 }, (_, i) => ({
+  order_id: `o-${i}`,
+  customer_id: `c-${i % 7}`,
+  amount: i / 4,
+  timestamp: new Date(Date.UTC(2026, 0, 1, 0, i)).toISOString(),
+}))
+const NDJSON = ORDERS.map((order) => `${JSON.stringify(order)}\n`).join('')
+
+/** What the pages take for granted that their reader has. */
+const INPUTS: Readonly<Record<string, (path: string) => Promise<void> | void>> = {
+  'day.csv': (path) => {
+    const rows = ORDERS.map((order) => `${Object.values(order).join()}\n`)
+    writeFileSync(path, `${Object.keys(ORDERS[0]!).join()}\n${rows.join('')}`)
+  },
+  'more.json': (path) => writeFileSync(path, JSON.stringify(ORDERS, null, 2)),
+  'day.ndjson.gz': (path) => writeFileSync(path, gzipSync(NDJSON)),
+  inbox: async (path) => {
+    mkdirSync(join(path, 'deeper'), { recursive: true })
+    const source = join(path, 'deeper', '_orders.ndjson')
+    writeFileSync(source, NDJSON)
+    const instance = await DuckDBInstance.create(':memory:')
+    const connection = await instance.connect()
+    await connection.run(`copy (from '${source}') to '${join(path, 'deeper', 'orders.parquet')}'`)
+    connection.closeSync()
+    instance.closeSync()
+  },
 }
 
 const pages = ['README.md', ...globSync('docs/*.md', { cwd: ROOT })]
@@ -42,7 +81,8 @@ function linesOf(text: string): Line[] {
           .replace(/^\$ /, '')
           .replace(/\s+#.*$/, '')
           .trim()
-        if (!/^(?:export [A-Z_]+=|eval "|(?:\w+=\S+ )*npx millrace )/.test(command)) return []
+        if (!/^(?:export [A-Z_]+=|eval "|(?:\w+=\S+ )*npx millrace |zcat .* \| npx millrace )/.test(command))
+          return []
         return [
           {
             text: command.replace(/ &$/, ''),
@@ -137,7 +177,11 @@ describe('the commands of the documentation', function () {
   }
 
   /** What a page's lines name that is not made by one of them. */
-  function bring(context: Mocha.Context, lines: readonly Line[]): void {
+  async function bring(context: Mocha.Context, lines: readonly Line[]): Promise<void> {
+    for (const [name, make] of Object.entries(INPUTS)) {
+      const isWanted = lines.some(({ text }) => text.includes(name) && !text.includes(`--out ${name}`))
+      if (isWanted) await make(join(cwd, name))
+    }
     const wanted = new Set(lines.flatMap(({ text }) => text.match(/\d{4}-\d{2}\.csv\.gz/g) ?? []))
     if (wanted.size === 0) return
     for (const path of monthsOrSkip(context)) {
@@ -147,7 +191,7 @@ describe('the commands of the documentation', function () {
 
   for (const { page, lines } of pages) {
     it(`of ${page} work, in their order`, async function () {
-      bring(this, lines)
+      await bring(this, lines)
       for (const line of lines) {
         if (/^eval |^export KAFKA_BROKERS=/.test(line.text)) {
           if (servers.length === 0) await startServers(this)
