@@ -30,7 +30,8 @@ type SetExitCode = (code: number) => void
 
 // Each command is imported when it is asked for: a --help need not load the databases' native libraries.
 
-function buildProgram(argv: readonly string[], io: Io, setExitCode: SetExitCode): Command {
+/** The whole command line, not yet parsed. */
+export function buildProgram(argv: readonly string[], io: Io, setExitCode: SetExitCode): Command {
   const program = new Command('millrace')
     .description('Exactly-once windowed pipelines, embedded on local disk or on Kafka and Redis.')
     .version(ownVersion(), '-V, --version')
