@@ -66,5 +66,5 @@ export function schemaIdsOf(plan: Plan): Map<string, number> {
 }
 
 export function sourceTopicOf(plan: Plan): string {
-  return plan.subTopologies.find(({ upstream }) => upstream === null)!.inputTopic
+  return plan.subTopologies.find(({ upstreams }) => upstreams.length === 0)!.inputTopic
 }

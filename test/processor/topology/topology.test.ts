@@ -3,7 +3,8 @@ import { contract } from '../../../schemas/contract.ts'
 import { table, topic } from '../../../schemas/destinations.ts'
 import { double, long, optional, schema, string, timestamp } from '../../../schemas/schema.ts'
 import { describeMermaid, describeText } from '../../../processor/topology/describe.ts'
-import { checkCompatible, describeTopology, topologyHash } from '../../../processor/topology/diff.ts'
+import { checkCompatible } from '../../../processor/topology/compatible.ts'
+import { describeTopology, topologyHash } from '../../../processor/topology/diff.ts'
 import { definePipeline, source } from '../../../processor/topology/pipeline.ts'
 import { planPipeline } from '../../../processor/topology/plan.ts'
 import { count, sum } from '../../../processor/windows/aggregates.ts'
@@ -180,12 +181,12 @@ describe('the plan of a topology', () => {
   it('splits orders at the partials of its keyless window, and names all after what it is', () => {
     const plan = planPipeline(orders, { partitions: 4 })
     assert.deepEqual(
-      plan.subTopologies.map(({ name, inputTopic, partitions, stores, upstream }) => ({
+      plan.subTopologies.map(({ name, inputTopic, partitions, stores, upstreams }) => ({
         name,
         inputTopic,
         partitions,
         stores: stores.map((store) => store.name),
-        upstream: upstream?.name ?? null,
+        upstreams: upstreams.map((upstream) => upstream.name),
       })),
       [
         {
@@ -193,14 +194,14 @@ describe('the plan of a topology', () => {
           inputTopic: 'orders.order-events',
           partitions: 4,
           stores: ['orders-dedupe', 'metrics-partial'],
-          upstream: null,
+          upstreams: [],
         },
         {
           name: 'metrics',
           inputTopic: 'orders.metrics-repartition',
           partitions: 1,
           stores: ['metrics'],
-          upstream: 'orders',
+          upstreams: ['orders'],
         },
       ],
     )
