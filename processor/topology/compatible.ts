@@ -112,11 +112,11 @@ class Comparison {
   }
 
   #greetNew(): void {
-    for (const { owner, version, kind } of Object.values(this.#current.nodes)) {
+    for (const { owner, version } of Object.values(this.#current.nodes)) {
       if (versionOf(this.#written, owner!) !== null) continue
       const before = this.#written.retired[owner!]
       if (before === undefined) {
-        this.#note(`${kind === 'source' ? 'source ' : ''}'${owner}' is new: it starts with nothing`)
+        this.#note(`'${owner}' is new: it starts with nothing`)
       } else if (Number(version) <= before) {
         this.#differ(`'${owner}' was retired at version ${before}, and is there again as version ${version}`)
         this.waysOut.add(`give '${owner}' another name, or a version above ${before}`)
