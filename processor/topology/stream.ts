@@ -42,6 +42,8 @@ export class Stream<T> {
   }
 
   /** Each value becomes another. Give `as` where the result leaves its task (a table, a topic, a repartition). */
+  map<R>(fn: (value: T) => NoInfer<R>, options: { as: Schema<R> }): Stream<R>
+  map<R>(fn: (value: T) => R): Stream<R>
   map<R>(fn: (value: T) => R, options: { as?: Schema<R> } = {}): Stream<R> {
     return this.#derive({
       kind: 'map',
@@ -53,6 +55,8 @@ export class Stream<T> {
   }
 
   /** Each value becomes none, one or several. `as` as for `map`. */
+  flatMap<R>(fn: (value: T) => Iterable<NoInfer<R>> | null | undefined, options: { as: Schema<R> }): Stream<R>
+  flatMap<R>(fn: (value: T) => Iterable<R> | null | undefined): Stream<R>
   flatMap<R>(fn: (value: T) => Iterable<R> | null | undefined, options: { as?: Schema<R> } = {}): Stream<R> {
     return this.#derive({
       kind: 'flatMap',
