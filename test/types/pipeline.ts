@@ -97,7 +97,7 @@ definePipeline({
     // @ts-expect-error the row lacks a field of its schema
     reduced.reduce('whole', { of: (o) => ({ text: o.order_id }), combine: (a) => a, as: note })
     // @ts-expect-error what is given is not to be changed
-    reduced.reduce('whole', { ...whole, combine: (a, b) => ((a.orders += b.orders), a) })
+    reduced.reduce('whole', { ...whole, combine: (a) => ((a.orders = 1), a) })
     metrics.late.filter((l) => l.amount > 0 && l.late_mark === 'watermark').to(topic('late'))
   },
 })

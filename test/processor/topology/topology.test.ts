@@ -280,6 +280,35 @@ describe('the plan of a topology', () => {
       assert.throws(() => planned((sales) => sales.to(topic('one', { topic: name }))), { code: 'BAD_OPTION' })
   })
 
+  it('is shown with where streams part and meet', () => {
+    const plan = planPipeline(
+      pipelineOf((sales) => {
+        const { large, small } = sales
+          .peek(() => undefined)
+          .branch({ large: (s) => s.amount > 9, small: true })
+        large.merge('near', small).to(topic('near-sales'))
+        large.merge('far', small.repartition('smalls')).to(topic('far-sales'))
+      }),
+      { partitions: 2 },
+    )
+    const [text, mermaid] = [describeText(plan), describeMermaid(plan)]
+    for (const line of [
+      /branch-1: large, small +<- peek-1/,
+      /merge near +<- branch-1\.large, branch-1\.small/,
+      /Sub-topology far \(2 tasks\)\n {2}reads {6}shop\.far-repartition\n {2}merge shop\.far-repartition +<- branch-1\.large, smalls/,
+    ]) {
+      assert.match(text, line)
+    }
+    const idOf = (label: string): string => new RegExp(`(n\\d+)\\["${label}"\\]`).exec(mermaid)![1]!
+    for (const edge of [
+      `${idOf('branch-1: large, small')} -- "large" --> ${idOf('branch-1.large')}`,
+      `${idOf('branch-1.small')} --> ${idOf('merge near')}`,
+      `${idOf('branch-1.large')} -- "shop.far-repartition" --> ${idOf('merge shop.far-repartition')}`,
+    ]) {
+      assert.ok(mermaid.includes(edge), edge)
+    }
+  })
+
   it('is shown as text and as a Mermaid flowchart with every node', () => {
     const plan = planPipeline(orders, { partitions: 4 })
     const [text, mermaid] = [describeText(plan), describeMermaid(plan)]

@@ -128,7 +128,7 @@ describe('first, last and reduce', () => {
         fc.infiniteStream(fc.boolean()),
         (all, parts, stops) => {
           const split: Value[][] = [[], [], [], []]
-          for (const one of all) split[parts.next().value]!.push(one)
+          for (const one of all) split[parts.next().value as number]!.push(one)
           const merged = row.newRow()
           for (const part of split) {
             let cells = row.newRow()
