@@ -89,7 +89,10 @@ class Compiler {
     const operator =
       root.kind === 'window-final' ? this.#operator(root, root.input, time) : this.#downstream(root, time)
     return {
-      reader: rootReader(this.#sub, this.#dependencies),
+      reader: rootReader(this.#sub, {
+        ...this.#dependencies,
+        needsPlaces: needsPlaces(this.#dependencies.plan.pipeline.graph, root),
+      }),
       root:
         root.kind === 'source' && root.foreign !== null
           ? timedByRecords(operator, time, root.contract.disorderMs)

@@ -21,13 +21,16 @@ export interface ReaderDependencies {
   /** Schema ids by subject. */
   readonly schemaIds: ReadonlyMap<string, number>
   readonly time: InputTime
+  /** Something behind the root asks where records stand. */
+  readonly needsPlaces: boolean
 }
 
 export function rootReader(sub: SubTopology, dependencies: ReaderDependencies): RootReader {
   const { root } = sub
   const { schemaIds, time, partition } = dependencies
   if (root.kind === 'window-final') return partialReader()
-  const origin = originOf(root.name, partition)
+  // Most have nobody who asks: then no record pays for it.
+  const origin = dependencies.needsPlaces ? originOf(root.name, partition) : null
   if (root.kind !== 'source') return repartitionReader(root.name, root.schema!.view(), origin)
   // Bare values have no header, and no schema was registered for them.
   if (root.foreign?.encoding === 'bare') return foreignReader(root, null, origin)
@@ -47,7 +50,7 @@ export function rootReader(sub: SubTopology, dependencies: ReaderDependencies): 
       context.e = time.e
       context.ingestionMs = batch.timestampAt(index)
       context.keyText = undefined
-      place(context, origin, batch, index)
+      if (origin !== null) place(context, origin, batch, index)
       return view
     },
   }
@@ -90,7 +93,7 @@ function foreignReader({ name, contract }: SourceNode, expected: number | null, 
       context.eventTimeMs = eventTimeMs
       context.ingestionMs = ingestionMs
       context.keyText = undefined
-      place(context, origin, batch, index)
+      if (origin !== null) place(context, origin, batch, index)
       return view
     },
   }
@@ -105,12 +108,12 @@ function checkSchemaId(batch: RecordBatch, start: number, end: number, expected:
 function repartitionReader(
   name: string,
   view: { $wrap(buffer: Buffer, start: number, end: number): unknown },
-  origin: number,
+  origin: number | null,
 ): RootReader {
   return {
     read(batch, index, context) {
       const { start, end } = valueRange(batch, index, name)
-      place(context, origin, batch, index)
+      if (origin !== null) place(context, origin, batch, index)
       view.$wrap(batch.buffer, readEnvelope(batch.buffer, start, context), end)
       context.keyText = undefined
       return view

@@ -12,7 +12,8 @@ export class RowAggregate {
   readonly #offsets: Int32Array
   readonly #extracted: Float64Array
   readonly #kept: unknown[]
-  /** The aggregates that prepare what they add. */
+  /** The aggregates that take more than a number out of a value, and those that prepare what they add. */
+  readonly #keeping: readonly number[]
   readonly #preparing: readonly number[]
 
   constructor(columns: Readonly<Record<string, Aggregate<never, unknown>>>) {
@@ -27,6 +28,7 @@ export class RowAggregate {
     this.width = width
     this.#extracted = new Float64Array(this.#aggregates.length)
     this.#kept = this.#aggregates.map(() => undefined)
+    this.#keeping = [...this.#aggregates.keys()].filter((i) => this.#aggregates[i]!.keep !== undefined)
     this.#preparing = [...this.#aggregates.keys()].filter((i) => this.#aggregates[i]!.prepare !== undefined)
   }
 
@@ -40,11 +42,8 @@ export class RowAggregate {
    * refused before any has moved.
    */
   extract(value: unknown): void {
-    for (let i = 0; i < this.#aggregates.length; i++) {
-      const aggregate = this.#aggregates[i]!
-      this.#extracted[i] = aggregate.extract(value)
-      if (aggregate.keep !== undefined) this.#kept[i] = aggregate.keep(value)
-    }
+    for (let i = 0; i < this.#aggregates.length; i++) this.#extracted[i] = this.#aggregates[i]!.extract(value)
+    for (const i of this.#keeping) this.#kept[i] = this.#aggregates[i]!.keep!(value)
   }
 
   /**
