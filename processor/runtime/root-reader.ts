@@ -67,7 +67,11 @@ function place(context: RecordContext, origin: number, batch: RecordBatch, index
  * A topic that others write: the contract's own fields, and nobody has checked them (design §7).
  * @param expected the schema id in each value's header; null: values are bare
  */
-function foreignReader({ name, contract }: SourceNode, expected: number | null, origin: number): RootReader {
+function foreignReader(
+  { name, contract }: SourceNode,
+  expected: number | null,
+  origin: number | null,
+): RootReader {
   const view = contract.schema.view()
   const { eventTime, maxAgeMs, maxAheadMs } = contract
   return {

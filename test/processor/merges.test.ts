@@ -383,7 +383,7 @@ describe('a merge as written', () => {
     refused(
       (orders, fromShop) => void bare(orders).merge('all', bare(fromShop)),
       'SCHEMA_MISSING',
-      /The stream into merge 'all' has no schema.*name one at 'map-1'/,
+      /The stream into merge 'all' has no schema.*Name one at 'map-1'/,
     )
     pipelineOf((orders) => void bare(orders).merge('all', bare(orders)))
   })
