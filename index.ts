@@ -7,15 +7,12 @@ export type {
   Source,
   SourceOptions,
 } from './processor/topology/pipeline.ts'
-export type {
-  AggregatedStream,
-  AggregateOptions,
-  GroupedStream,
-  Stream,
-  WindowedStream,
-} from './processor/topology/stream.ts'
+export type { AggregateOptions, ReduceFunctions } from './processor/topology/rows.ts'
+export type { AggregatedStream, GroupedStream, Stream, WindowedStream } from './processor/topology/stream.ts'
 export { TopologyError } from './processor/topology/graph.ts'
 export { avg, count, max, min, sum, type Aggregate } from './processor/windows/aggregates.ts'
+export { first, last } from './processor/windows/first-last.ts'
+export { reduce } from './processor/windows/reduce.ts'
 export { tumbling, type TumblingWindows } from './processor/windows/tumbling.ts'
 export { contract, type Contract, type ContractOptions } from './schemas/contract.ts'
 export {

@@ -29,12 +29,12 @@ export function requiredTopics(
 ): RequiredTopic[] {
   const { application, partitions, subTopologies, sinks, deadLetterTopic } = plan
   const external = new Set([
-    ...subTopologies.filter(({ upstream }) => upstream === null).map(({ inputTopic }) => inputTopic),
+    ...subTopologies.filter(({ upstreams }) => upstreams.length === 0).map(({ inputTopic }) => inputTopic),
     ...sinks.map(({ topic }) => topic),
     deadLetterTopic,
   ])
   const repartition = new Set(
-    subTopologies.filter(({ upstream }) => upstream !== null).map(({ inputTopic }) => inputTopic),
+    subTopologies.filter(({ upstreams }) => upstreams.length > 0).map(({ inputTopic }) => inputTopic),
   )
   const windows = new Set(subTopologies.map(({ windowsTopic }) => windowsTopic))
   const internal = { isInternal: true, deletes: false }

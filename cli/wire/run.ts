@@ -100,7 +100,7 @@ export async function openRun(options: RunOptions): Promise<Run> {
     const plan = await planFor(options.loaded.pipeline, settings.partitions, async (names) =>
       (await log.admin.describeTopics(names)).map((topic) => topic?.partitions ?? null),
     )
-    const schemaIds = await setUp(log, registry, plan)
+    const schemaIds = await setUp(log, registry, plan, options.notice)
     await log.admin.createTopics([
       { name: sourcesTopic(plan.application), ...sourcesTopicConfig(plan.partitions) },
     ])

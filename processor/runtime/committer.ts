@@ -89,7 +89,7 @@ export class Committer {
       const { sub, partition } = task
       const windows = task.takeDeletableWindows()
       if (windows !== null) before.push({ topic: sub.windowsTopic, partition, offset: windows })
-      if (sub.upstream !== null) before.push({ topic: sub.inputTopic, partition, offset: position })
+      if (sub.upstreams.length > 0) before.push({ topic: sub.inputTopic, partition, offset: position })
     }
     if (before.length === 0) return
     const { log, report } = this.#dependencies.settings

@@ -1,41 +1,42 @@
-import type { RecordBatch } from '../../log/batch.ts'
-import { STRIDE, VALUE_END, VALUE_START } from '../../log/batch.ts'
-import type { Row } from '../../schemas/schema.ts'
-import { HEADER_BYTES, readSchemaId } from '../../schemas/wire.ts'
 import type { CacheBudget } from '../state/cache-budget.ts'
 import { DedupeStore } from '../state/dedupe-store.ts'
 import { WindowStore } from '../state/window-store.ts'
-import type { DedupeNode, LateNode, Node, SinkNode, SourceNode, WindowNode } from '../topology/graph.ts'
+import type {
+  BranchNode,
+  CaseNode,
+  Graph,
+  LateNode,
+  MergeNode,
+  Node,
+  RepartitionNode,
+  SinkNode,
+} from '../topology/graph.ts'
+import { originOf } from '../topology/origin.ts'
 import type { Plan, StoreDefinition, SubTopology } from '../topology/plan.ts'
 import { RowAggregate } from '../windows/row-aggregate.ts'
+import { backingOf, keyOf } from './backing.ts'
 import type { RecordContext } from './context.ts'
 import type { Counters } from './counters.ts'
-import { ENVELOPE_BYTES, readEnvelope } from './envelope.ts'
 import { dedupeOperator } from './operators/dedupe.ts'
-import { keyBytesOf, type KeyBytes, type ViewFields } from './operators/key-bytes.ts'
-import { fanOut, RecordError, type Operator } from './operators/operator.ts'
+import { fanOut, type Operator } from './operators/operator.ts'
 import {
   avroRows,
+  branchOperator,
   filterOperator,
   flatMapOperator,
   jsonRows,
   mapOperator,
+  peekOperator,
   repartitionOperator,
   selectKeyOperator,
   sinkOperator,
   stampOperator,
-  type Backing,
   type TopicTarget,
 } from './operators/stateless.ts'
 import { FinalWindowOperator, PartialWindowOperator } from './operators/two-stages.ts'
 import { SingleWindowOperator, type WindowDependencies, type WindowOperator } from './operators/window.ts'
-import type { InputTime, StreamTime } from './time.ts'
-
-/** How the rows of an input batch become values of the sub-topology's root. */
-export interface RootReader {
-  /** Rewrites the context for row `index` and gives its value. @throws RecordError when no schema explains it */
-  read(batch: RecordBatch, index: number, context: RecordContext): unknown
-}
+import { rootReader, type RootReader } from './root-reader.ts'
+import { MergedTime, type InputTime, type StreamTime } from './time.ts'
 
 /** Where records leave the sub-topology, with the time that goes along. */
 export interface Boundary {
@@ -60,6 +61,7 @@ export interface CompileDependencies {
   readonly budget: CacheBudget
   readonly counters: Counters
   readonly refuse: WindowDependencies['refuse']
+  readonly partition: number
 }
 
 /** Turns one sub-topology into operators with stores of their own, for one task. */
@@ -73,6 +75,8 @@ class Compiler {
   readonly #windows: WindowOperator[] = []
   readonly #dedupes: { name: string; store: DedupeStore }[] = []
   readonly #boundaries: Boundary[] = []
+  /** Merges that something has led to: what is behind them is there once. */
+  readonly #merged = new Map<MergeNode, { readonly operator: Operator; readonly time: MergedTime }>()
 
   constructor(sub: SubTopology, dependencies: CompileDependencies) {
     this.#sub = sub
@@ -82,9 +86,13 @@ class Compiler {
   compile(): CompiledTask {
     const { root } = this.#sub
     const { time } = this.#dependencies
-    const operator = root.kind === 'window-final' ? this.#operator(root, time) : this.#downstream(root, time)
+    const operator =
+      root.kind === 'window-final' ? this.#operator(root, root.input, time) : this.#downstream(root, time)
     return {
-      reader: rootReader(this.#sub, this.#dependencies),
+      reader: rootReader(this.#sub, {
+        ...this.#dependencies,
+        needsPlaces: needsPlaces(this.#dependencies.plan.pipeline.graph, root),
+      }),
       root:
         root.kind === 'source' && root.foreign !== null
           ? timedByRecords(operator, time, root.contract.disorderMs)
@@ -100,13 +108,12 @@ class Compiler {
     const { graph } = this.#dependencies.plan.pipeline
     const children = graph
       .childrenOf(node)
-      .filter(
-        (child) => child.kind !== 'late' && (this.#sub.nodes.includes(child) || child.kind === 'repartition'),
-      )
-    return fanOut(children.map((child) => this.#operator(child, time)))
+      .filter((child) => child.kind !== 'late' && child.kind !== 'window-final')
+    return fanOut(children.map((child) => this.#operator(child, node, time)))
   }
 
-  #operator(node: Node, time: StreamTime): Operator {
+  /** @param from the one of its inputs that leads to it */
+  #operator(node: Node, from: Node, time: StreamTime): Operator {
     switch (node.kind) {
       case 'map':
         return mapOperator(node, this.#downstream(node, time))
@@ -118,13 +125,16 @@ class Compiler {
         return selectKeyOperator(node, this.#downstream(node, time))
       case 'stamp':
         return stampOperator(node, backingOf(node.input) === 'view', this.#downstream(node, time))
+      case 'peek':
+        return peekOperator(node, this.#downstream(node, time))
+      case 'branch':
+        return branchOperator(node, this.#cases(node, time))
+      case 'merge':
+        return node.meetsInTopic ? this.#boundary(node, from, time) : this.#merge(node, time)
       case 'dedupe':
         return this.#dedupe(node, time)
-      case 'repartition': {
-        const target = this.#target(this.#dependencies.plan.topicOf(node))
-        this.#boundaries.push({ ...target, time })
-        return repartitionOperator(node, target, backingOf(node.input))
-      }
+      case 'repartition':
+        return this.#boundary(node, from, time)
       case 'sink':
         return this.#sink(node)
       case 'window':
@@ -133,8 +143,44 @@ class Compiler {
         return this.#window(node, time)
       case 'source':
       case 'late':
+      case 'case':
         throw new Error(`${node.name}: a ${node.kind} is never compiled as somebody's child`)
     }
+  }
+
+  #cases(node: BranchNode, time: StreamTime): Operator[] {
+    const { graph } = this.#dependencies.plan.pipeline
+    const cases = graph.nodes.filter(
+      (other): other is CaseNode => other.kind === 'case' && other.input === node,
+    )
+    return cases.map((branch) => this.#downstream(branch, time))
+  }
+
+  #merge(node: MergeNode, time: StreamTime): Operator {
+    let merged = this.#merged.get(node)
+    if (merged === undefined) {
+      const all = new MergedTime()
+      merged = { operator: this.#downstream(node, all), time: all }
+      this.#merged.set(node, merged)
+    }
+    merged.time.times.push(time)
+    return merged.operator
+  }
+
+  #boundary(node: RepartitionNode | MergeNode, from: Node, time: StreamTime): Operator {
+    const { plan } = this.#dependencies
+    const target = this.#target(plan.topicOf(node))
+    const known = this.#boundaries.find(({ topic }) => topic === target.topic)
+    if (known === undefined) {
+      const all = new MergedTime()
+      all.times.push(time)
+      this.#boundaries.push({ ...target, time: all })
+    } else {
+      // A task promises once what all of its streams into a merge keep.
+      ;(known.time as MergedTime).times.push(time)
+    }
+    const withPlaces = needsPlaces(plan.pipeline.graph, node)
+    return repartitionOperator(node, { ...target, withPlaces }, backingOf(from))
   }
 
   #dedupe(node: Extract<Node, { kind: 'dedupe' }>, time: StreamTime): Operator {
@@ -149,7 +195,7 @@ class Compiler {
     node: Extract<Node, { kind: 'window' | 'window-partial' | 'window-final' }>,
     time: StreamTime,
   ): WindowOperator & Operator {
-    const { budget, counters, refuse, plan } = this.#dependencies
+    const { budget, counters, refuse, plan, partition } = this.#dependencies
     const { id, segmentMs } = this.#storeOf(node)
     const aggregate = new RowAggregate(node.aggregates)
     const store = new WindowStore(id, {
@@ -159,7 +205,8 @@ class Compiler {
       budget,
       resident: node.kind === 'window-partial',
     })
-    const dependencies: WindowDependencies = { store, aggregate, counters, time, refuse }
+    const origin = originOf(node.name, partition)
+    const dependencies: WindowDependencies = { store, aggregate, counters, time, refuse, origin }
     // What comes after it runs on the operator's own time, which does not exist yet.
     const own: { operator: WindowOperator | null } = { operator: null }
     const passed: StreamTime = {
@@ -219,103 +266,6 @@ class Compiler {
   }
 }
 
-/** What a node's values are made of, so that their bytes can be copied on (see writeValue). */
-function backingOf(node: Node): Backing {
-  const view = viewFieldsOf(node)
-  if (view === null) return 'object'
-  return view.isExtended ? 'extended-view' : 'view'
-}
-
-/** The bytes of some columns of a node's input, which has them. */
-function keyOf({ input }: DedupeNode | WindowNode, columns: readonly string[]): KeyBytes {
-  const fields = columns.map((column) => input.schema!.fields.find(({ name }) => name === column)!)
-  return keyBytesOf(fields, viewFieldsOf(input))
-}
-
-/** What a node's values lie over. */
-function viewFieldsOf(node: Node): ViewFields | null {
-  switch (node.kind) {
-    case 'source': {
-      const { schema, sourceSchema } = node.contract
-      return { fields: (node.foreign === null ? sourceSchema : schema).fields, isExtended: false }
-    }
-    case 'repartition':
-      return { fields: node.schema.fields, isExtended: false }
-    case 'dedupe':
-    case 'filter':
-    case 'selectKey':
-      return viewFieldsOf(node.input)
-    case 'stamp': {
-      const base = viewFieldsOf(node.input)
-      return base === null || base.isExtended ? null : { ...base, isExtended: true }
-    }
-    default:
-      return null
-  }
-}
-
-function rootReader(sub: SubTopology, { schemaIds, time }: CompileDependencies): RootReader {
-  const { root } = sub
-  if (root.kind === 'window-final') return partialReader()
-  if (root.kind === 'repartition') return repartitionReader(root.name, root.schema.view())
-  // Bare values have no header, and no schema was registered for them.
-  if (root.foreign?.encoding === 'bare') return foreignReader(root, null)
-  const expected = schemaIds.get(`${sub.inputTopic}-value`)
-  if (expected === undefined) throw new Error(`${root.name}: its schema is not registered`)
-  if (root.foreign !== null) return foreignReader(root, expected)
-  const view = root.contract.sourceView()
-  return {
-    read(batch, index, context) {
-      const { start, end } = valueRange(batch, index, root.name)
-      checkSchemaId(batch, start, end, expected, root.name)
-      view.$wrap(batch.buffer, start + HEADER_BYTES, end)
-      context.eventTimeMs = view.$eventTimeMs
-      // A positional source writes the watermark into the record; elsewhere it is the partition's.
-      const carried = view.$watermarkMs
-      context.watermarkMs = carried === -Infinity ? time.watermark : carried
-      context.e = time.e
-      context.ingestionMs = batch.timestampAt(index)
-      context.keyText = undefined
-      return view
-    },
-  }
-}
-
-/**
- * A topic that others write: the contract's own fields, and nobody has checked them (design §7).
- * @param expected the schema id in each value's header; null: values are bare
- */
-function foreignReader({ name, contract }: SourceNode, expected: number | null): RootReader {
-  const view = contract.schema.view()
-  const { eventTime, maxAgeMs, maxAheadMs } = contract
-  return {
-    read(batch, index, context) {
-      const { start, end } = valueRange(batch, index, name)
-      if (expected !== null) checkSchemaId(batch, start, end, expected, name)
-      view.$wrap(batch.buffer, start + (expected === null ? 0 : HEADER_BYTES), end)
-      const ingestionMs = batch.timestampAt(index)
-      const eventTimeMs = ((view as unknown as Row)[eventTime] as number | null) ?? ingestionMs
-      if (eventTimeMs < ingestionMs - maxAgeMs || eventTimeMs > ingestionMs + maxAheadMs) {
-        const span = eventTimeMs > ingestionMs ? 'after' : 'before'
-        throw new RecordError(
-          name,
-          Object.assign(
-            new RangeError(
-              `its event time is ${Math.abs(eventTimeMs - ingestionMs)} ms ${span} its timestamp: ` +
-                `the contract allows ${span === 'after' ? maxAheadMs : maxAgeMs}`,
-            ),
-            { field: eventTime },
-          ),
-        )
-      }
-      context.eventTimeMs = eventTimeMs
-      context.ingestionMs = ingestionMs
-      context.keyText = undefined
-      return view
-    },
-  }
-}
-
 /**
  * Each record carries the watermark that the ones before it made. Apart from the reader, which also looks ahead:
  * time may move only with what is processed.
@@ -334,40 +284,13 @@ function timedByRecords(next: Operator, time: InputTime, disorderMs: number): Op
   }
 }
 
-function checkSchemaId(batch: RecordBatch, start: number, end: number, expected: number, node: string): void {
-  const id = readSchemaId(batch.buffer, start, end)
-  if (id === expected) return
-  throw new RecordError(node, new Error(`schema id ${id} is not this pipeline's (${expected})`))
-}
-
-function repartitionReader(
-  name: string,
-  view: { $wrap(buffer: Buffer, start: number, end: number): unknown },
-): RootReader {
-  return {
-    read(batch, index, context) {
-      const { start, end } = valueRange(batch, index, name)
-      readEnvelope(batch.buffer, start, context)
-      view.$wrap(batch.buffer, start + ENVELOPE_BYTES, end)
-      context.keyText = undefined
-      return view
-    },
-  }
-}
-
-function partialReader(): RootReader {
-  return {
-    read(batch, index, context) {
-      context.keyText = null
-      return batch.valueAt(index)
-    },
-  }
-}
-
-function valueRange(batch: RecordBatch, index: number, node: string): { start: number; end: number } {
-  const row = index * STRIDE
-  const end = batch.positions[row + VALUE_END]!
-  if (end < 0)
-    throw new RecordError(node, new Error('a record without a value (tombstone) is not allowed here'))
-  return { start: batch.positions[row + VALUE_START]!, end }
+/** Whether an aggregate that orders records is reached before anything that gives rows of its own. */
+function needsPlaces(graph: Graph, node: Node): boolean {
+  return graph.childrenOf(node).some((child) => {
+    if (child.kind === 'window' || child.kind === 'window-partial') {
+      if (Object.values(child.aggregates).some((aggregate) => aggregate.needsPlaces)) return true
+      return graph.childrenOf(child).some((late) => late.kind === 'late' && needsPlaces(graph, late))
+    }
+    return needsPlaces(graph, child)
+  })
 }

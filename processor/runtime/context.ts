@@ -1,9 +1,10 @@
 import { partitionFor } from '../../log/partitioner.ts'
 import type { BatchBuilder, RecordBatch } from '../../log/batch.ts'
+import type { Place } from '../windows/aggregates.ts'
 import type { Outputs } from './outputs.ts'
 
 /** What goes with the value that is being processed. One object a task, rewritten for each record. */
-export class RecordContext {
+export class RecordContext implements Place {
   readonly outputs: Outputs
   readonly partition: number
   eventTimeMs = 0
@@ -12,6 +13,9 @@ export class RecordContext {
   /** The end mark that lies before the record in its source partition. */
   e = -Infinity
   ingestionMs = 0
+  origin = 0
+  offset = 0
+  ordinal = 0
   /** Wall clock, read once a batch. */
   nowMs = 0
   /** undefined: the key that the record came with; null: none. */

@@ -61,6 +61,11 @@ export class OpenSegments {
     for (const segment of segments) this.#firsts.get(store)?.delete(segment)
   }
 
+  /** Of a store that is no more. */
+  forget(store: number): void {
+    this.#firsts.delete(store)
+  }
+
   has(store: number, segmentMs: number): boolean {
     return this.#firsts.get(store)?.has(segmentMs) ?? false
   }

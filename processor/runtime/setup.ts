@@ -2,7 +2,8 @@ import { BatchBuilder } from '../../log/batch.ts'
 import type { Log, TopicDescription } from '../../log/port.ts'
 import { readUntil } from '../../log/read-until.ts'
 import type { SchemaRegistry } from '../../schemas/registry.ts'
-import { checkCompatible, describeTopology, type TopologyDescription } from '../topology/diff.ts'
+import { checkCompatible } from '../topology/compatible.ts'
+import { describeTopology, type TopologyDescription } from '../topology/diff.ts'
 import type { Plan } from '../topology/plan.ts'
 import { partitionsChanged } from './errors.ts'
 
@@ -11,10 +12,16 @@ const TOPOLOGY_KEY = Buffer.from('topology')
 /**
  * Makes ready what a pipeline needs in the log, or refuses: its topology must fit the state that is
  * there, its topics must have the planned partitions. Nothing is written before all is checked.
+ * @param report told what has changed since the state was written, where it still fits
  * @returns the schema ids by subject
  * @throws TopologyError INCOMPATIBLE_TOPOLOGY, ProcessorError PARTITIONS_CHANGED
  */
-export async function setUp(log: Log, registry: SchemaRegistry, plan: Plan): Promise<Map<string, number>> {
+export async function setUp(
+  log: Log,
+  registry: SchemaRegistry,
+  plan: Plan,
+  report: (message: string) => void = () => undefined,
+): Promise<Map<string, number>> {
   const topologyTopic = `${plan.application}.topology`
   const topics = [
     ...plan.topics,
@@ -22,10 +29,14 @@ export async function setUp(log: Log, registry: SchemaRegistry, plan: Plan): Pro
   ]
   const found = await log.admin.describeTopics(topics.map(({ name }) => name))
   const written = found.at(-1) === null ? null : await readTopology(log, topologyTopic)
-  const current = describeTopology(plan)
+  let current = describeTopology(plan)
   // First: where a topic has changed, the number that it is asked for with may be the changed one.
   checkPartitions(plan, found, written)
-  if (written !== null) checkCompatible(written, current)
+  if (written !== null) {
+    const { notes, retired } = checkCompatible(written, current, plan.pipeline.graph.retired)
+    current = { ...current, retired }
+    if (notes.length > 0) report(`The topology has changed, and its state fits: ${notes.join('; ')}.`)
+  }
 
   // Who only works on topics that others have made needs no right to make some.
   await log.admin.createTopics(topics.filter((_, i) => found[i] === null))

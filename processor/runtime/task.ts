@@ -2,6 +2,7 @@ import { BatchBuilder, KEY_END, STRIDE, type RecordBatch } from '../../log/batch
 import { decodeMark, MARK_HEADER, type TaskWatermark } from '../../schemas/marks.ts'
 import type { Clock } from '../../config/clock.ts'
 import type { CacheBudget } from '../state/cache-budget.ts'
+import { segmentPrefix } from '../state/keys.ts'
 import type { Checkpoint, StateOwner, TaskState } from '../state/port.ts'
 import type { DedupeStore } from '../state/dedupe-store.ts'
 import type { WindowStore } from '../state/window-store.ts'
@@ -83,6 +84,7 @@ export class Task {
       time: this.#time,
       budget,
       counters: this.counters,
+      partition,
       refuse: (error, windowStartMs, row) => {
         const payload = Buffer.from(JSON.stringify(row))
         this.counters.add(`${sub.name}.refused`, 1)
@@ -319,6 +321,7 @@ export class Task {
   #restore(record: TaskRecord): void {
     this.counters.restore(record.counters)
     this.#segments.restore(record.segments)
+    this.#letGoOfOthers(record)
     for (const operator of this.#compiled.windows) {
       const progress = record.windows[operator.name]
       if (progress !== undefined) operator.restore(progress)
@@ -326,13 +329,25 @@ export class Task {
     }
     for (const { store } of this.#compiled.dedupes) store.restore(this.#segments.of(store.id))
   }
+
+  /** Stores that the topology has no more: their segments would be open for ever. */
+  #letGoOfOthers({ segments }: TaskRecord): void {
+    const known = new Set(this.#stores.map(({ id }) => id))
+    for (const [id, firsts] of Object.entries(segments)) {
+      const store = Number(id)
+      if (known.has(store)) continue
+      this.#segments.forget(store)
+      this.#droppedPrefixes.push(...Object.keys(firsts).map((start) => segmentPrefix(store, Number(start))))
+    }
+  }
 }
 
 function timeOf(sub: SubTopology, record: TaskRecord | null): InputTime {
   const snapshot = record?.inputs.find(({ topic }) => topic === sub.inputTopic)?.time
-  if (sub.upstream === null) return new SourceTime(snapshot)
-  const upstream = sub.upstream
-  const tasks = Array.from({ length: upstream.partitions }, (_, partition) => taskId(upstream, partition))
+  if (sub.upstreams.length === 0) return new SourceTime(snapshot)
+  const tasks = sub.upstreams.flatMap((upstream) =>
+    Array.from({ length: upstream.partitions }, (_, partition) => taskId(upstream, partition)),
+  )
   return new UpstreamTime(tasks, snapshot)
 }
 

@@ -8,6 +8,19 @@ export interface StreamTime {
   readonly e: number
 }
 
+/** Streams of one task that become one: as far as the one that is furthest behind. */
+export class MergedTime implements StreamTime {
+  readonly times: StreamTime[] = []
+
+  get watermark(): number {
+    return Math.min(...this.times.map(({ watermark }) => watermark))
+  }
+
+  get e(): number {
+    return Math.min(...this.times.map(({ e }) => e))
+  }
+}
+
 /** Time of one input partition, moved by its marks; records move only what others write. */
 export interface InputTime extends StreamTime {
   /** No record ingested before this will come. */

@@ -7,7 +7,7 @@ import type { Log } from '../../log/port.ts'
 import type { Clock } from '../../config/clock.ts'
 import { encodeMark, MARK_HEADER, MARK_HEADERS, type Mark } from '../../schemas/marks.ts'
 import { deadLetterSchema } from '../../schemas/dead-letter.ts'
-import { EmbeddedRegistry } from '../../schemas/registry.ts'
+import { EmbeddedRegistry, type SchemaRegistry } from '../../schemas/registry.ts'
 import type { Row, RowOf } from '../../schemas/schema.ts'
 import { writeHeader } from '../../schemas/wire.ts'
 import { processingLag } from '../runtime/lag.ts'
@@ -29,6 +29,8 @@ export interface DriverOptions {
   readonly processes?: number
   /** Where virtual time begins, epoch ms. Default 2026-01-01T00:00:00Z. */
   readonly startMs?: number
+  /** Goes on where this one stands, which ends: with its log, state and clock, as an edited pipeline would. */
+  readonly after?: PipelineDriver
   /** The worker's bounds, for tests that split batches or starve its cache. */
   readonly worker?: Pick<
     WorkerOptions,
@@ -77,6 +79,9 @@ export class PipelineDriver {
   readonly clock: ManualClock
   /** Schema ids by subject. */
   readonly schemaIds: ReadonlyMap<string, number>
+  /** What was said about an edit when it was opened. */
+  readonly notes: readonly string[]
+  readonly #registry: SchemaRegistry
   readonly #options: DriverOptions
   readonly #sources = new Map<string, SourceState>()
   /** One for each process that the driver plays; null where it is not running. */
@@ -85,33 +90,40 @@ export class PipelineDriver {
   #epochE = -Infinity
 
   private constructor(
-    plan: Plan,
-    log: Log,
-    clock: ManualClock,
-    schemaIds: ReadonlyMap<string, number>,
+    parts: Pick<PipelineDriver, 'plan' | 'log' | 'clock' | 'schemaIds' | 'notes'>,
+    registry: SchemaRegistry,
     options: DriverOptions,
   ) {
-    this.plan = plan
-    this.log = log
-    this.clock = clock
-    this.state = new MemoryState()
+    const { after } = options
+    this.plan = parts.plan
+    this.log = parts.log
+    this.clock = parts.clock
+    this.schemaIds = parts.schemaIds
+    this.notes = parts.notes
+    this.state = after?.state ?? new MemoryState()
+    this.#registry = registry
     this.#options = options
-    this.schemaIds = schemaIds
     this.#workers = Array.from({ length: options.processes ?? 1 }, () => null)
-    for (const node of plan.pipeline.graph.nodes) {
-      if (node.kind === 'source') this.#sources.set(node.name, { node, greatestMs: -Infinity })
+    for (const node of parts.plan.pipeline.graph.nodes) {
+      if (node.kind !== 'source') continue
+      const greatestMs = (after && after.#sources.get(node.name)?.greatestMs) ?? -Infinity
+      this.#sources.set(node.name, { node, greatestMs })
     }
   }
 
+  /** @throws TopologyError INCOMPATIBLE_TOPOLOGY where it goes on after another pipeline whose state it does not fit */
   static async open(pipeline: Pipeline, options: DriverOptions = {}): Promise<PipelineDriver> {
-    const clock = new ManualClock(options.startMs ?? Date.UTC(2026, 0, 1))
-    const plan = planPipeline(pipeline, { partitions: options.partitions ?? 4 })
-    const log = await createMemoryLog({ clock })
-    const registry = new EmbeddedRegistry({
-      load: () => Promise.resolve([]),
-      append: () => Promise.resolve(),
-    })
-    return new PipelineDriver(plan, log, clock, await setUp(log, registry, plan), options)
+    const { after } = options
+    if (after !== undefined) await after.#stop()
+    const clock = after?.clock ?? new ManualClock(options.startMs ?? Date.UTC(2026, 0, 1))
+    const plan = planPipeline(pipeline, { partitions: options.partitions ?? after?.plan.partitions ?? 4 })
+    const log = after?.log ?? (await createMemoryLog({ clock }))
+    const registry =
+      (after && after.#registry) ??
+      new EmbeddedRegistry({ load: () => Promise.resolve([]), append: () => Promise.resolve() })
+    const notes: string[] = []
+    const schemaIds = await setUp(log, registry, plan, (message) => notes.push(message))
+    return new PipelineDriver({ plan, log, clock, schemaIds, notes }, registry, options)
   }
 
   /**
@@ -224,9 +236,14 @@ export class PipelineDriver {
   }
 
   async close(): Promise<void> {
+    await this.#stop()
+    await this.log.close()
+  }
+
+  async #stop(): Promise<void> {
     // Each waits for the others to let go of the group: they have to go together.
     await Promise.all(this.#workers.filter((worker) => worker !== null).map((worker) => worker.close()))
-    await this.log.close()
+    this.#workers.fill(null)
   }
 
   #newWorker(process: number): Worker {

@@ -1,4 +1,4 @@
-import type { Node } from './graph.ts'
+import { inputsOf, type CaseNode, type Node } from './graph.ts'
 import type { Plan, SubTopology } from './plan.ts'
 
 /** The topology as text: sub-topologies with their nodes, topics and stores. */
@@ -8,7 +8,7 @@ export function describeText(plan: Plan): string {
     lines.push('', `Sub-topology ${sub.name} (${sub.partitions} task${sub.partitions === 1 ? '' : 's'})`)
     lines.push(`  reads      ${sub.inputTopic}`)
     for (const store of sub.stores) lines.push(`  keeps      ${store.name}, in ${sub.windowsTopic}`)
-    for (const node of sub.nodes) lines.push(`  ${label(node, plan).padEnd(40)} <- ${inputName(node)}`)
+    for (const node of sub.nodes) lines.push(`  ${label(node, plan).padEnd(40)} <- ${inputNames(node)}`)
   }
   lines.push('', `Dead letters  ${plan.deadLetterTopic}`, '')
   return lines.join('\n')
@@ -25,7 +25,9 @@ export function describeMermaid(plan: Plan): string {
   }
   for (const sub of plan.subTopologies) {
     for (const node of sub.nodes) {
-      if ('input' in node) lines.push(`  ${ids.get(node.input)} ${arrow(node, sub)} ${ids.get(node)}`)
+      for (const input of inputsOf(node)) {
+        lines.push(`  ${ids.get(input)} ${arrow(node, input, sub)} ${ids.get(node)}`)
+      }
       if (node.kind === 'source')
         lines.push(`  t${ids.get(node)}([${quoted(sub.inputTopic)}]) --> ${ids.get(node)}`)
       if (node.kind === 'sink')
@@ -35,8 +37,13 @@ export function describeMermaid(plan: Plan): string {
   return `${lines.join('\n')}\n`
 }
 
-function arrow(node: Node, sub: SubTopology): string {
+function arrow(node: Node, input: Node, sub: SubTopology): string {
+  if (input.kind === 'branch' && node.kind === 'case') return `-- ${quoted(caseOf(node))} -->`
   return node === sub.root ? `-- ${quoted(sub.inputTopic)} -->` : '-->'
+}
+
+function caseOf({ input, index }: CaseNode): string {
+  return input.cases[index]!.name
 }
 
 function label(node: Node, plan: Plan): string {
@@ -55,17 +62,27 @@ function label(node: Node, plan: Plan): string {
       return `stamp ${node.column}`
     case 'repartition':
       return `repartition ${plan.topicOf(node)}`
+    case 'merge':
+      return node.meetsInTopic ? `merge ${plan.topicOf(node)}` : `merge ${node.name}`
+    case 'branch':
+      return `${node.name}: ${node.cases.map(({ name }) => name).join(', ')}`
     case 'map':
     case 'flatMap':
     case 'filter':
     case 'selectKey':
+    case 'peek':
+    case 'case':
     case 'late':
       return node.name
   }
 }
 
-function inputName(node: Node): string {
-  return 'input' in node ? node.input.name : 'input'
+function inputNames(node: Node): string {
+  return node.kind === 'source'
+    ? 'input'
+    : inputsOf(node)
+        .map(({ name }) => name)
+        .join(', ')
 }
 
 function quoted(text: string): string {

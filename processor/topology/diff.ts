@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { TopologyError, type Node } from './graph.ts'
+import type { Node } from './graph.ts'
 import type { Plan } from './plan.ts'
 
 /** What of a topology state depends on: functions cannot be compared. */
@@ -8,56 +8,38 @@ export interface TopologyDescription {
   readonly partitions: number
   /** Sources and stateful nodes, by name: every option in words. */
   readonly nodes: Readonly<Record<string, Readonly<Record<string, string>>>>
+  /** Tables and topics: no state depends on them. */
+  readonly outputs: readonly string[]
+  /** Versions of what there was once: something that it kept may still be around. */
+  readonly retired: Readonly<Record<string, number>>
 }
 
 export function describeTopology(plan: Plan): TopologyDescription {
   const nodes: Record<string, Record<string, string>> = {}
   for (const node of plan.pipeline.graph.nodes) {
     const options = optionsOf(node, plan)
-    if (options !== null)
-      nodes[node.name] = { kind: node.kind, ...options, 'sub-topology': subOf(plan, node) }
+    if (options === null || node.owner === undefined) continue
+    const { name: owner, version } = node.owner
+    nodes[node.name] = {
+      kind: node.kind,
+      owner,
+      version: String(version),
+      ...options,
+      'sub-topology': subOf(plan, node),
+    }
   }
-  return { application: plan.application, partitions: plan.partitions, nodes }
+  const { application, partitions, pipeline } = plan
+  const outputs = pipeline.graph.nodes.filter(({ kind }) => kind === 'sink').map(({ name }) => name)
+  return { application, partitions, nodes, outputs, retired: {} }
 }
 
 /** Equal for topologies that may share state. */
 export function topologyHash(plan: Plan): string {
+  const { application, partitions, nodes } = describeTopology(plan)
   return createHash('sha256')
-    .update(JSON.stringify(describeTopology(plan)))
+    .update(JSON.stringify({ application, partitions, nodes }))
     .digest('hex')
     .slice(0, 16)
-}
-
-/**
- * Refuses an edit that the state does not fit. New nodes are fine: they start empty.
- * @throws TopologyError INCOMPATIBLE_TOPOLOGY with the difference and the way out
- */
-export function checkCompatible(written: TopologyDescription, current: TopologyDescription): void {
-  const differences: string[] = []
-  if (written.partitions !== current.partitions) {
-    differences.push(`partitions: ${written.partitions} when it was written, ${current.partitions} now`)
-  }
-  for (const [name, before] of Object.entries(written.nodes)) {
-    const after = current.nodes[name]
-    if (after === undefined) {
-      differences.push(`${before['kind']} '${name}' is gone`)
-      continue
-    }
-    for (const option of new Set([...Object.keys(before), ...Object.keys(after)])) {
-      if (before[option] === after[option]) continue
-      differences.push(
-        `'${name}' ${option}: ${before[option] ?? 'none'} when it was written, ${after[option] ?? 'none'} now`,
-      )
-    }
-  }
-  if (differences.length === 0) return
-  throw new TopologyError(
-    'INCOMPATIBLE_TOPOLOGY',
-    `The state of '${current.application}' was written by another topology:\n` +
-      differences.map((difference) => `  - ${difference}`).join('\n') +
-      '\nUndo the change, or start in another directory (--data-dir; on Kafka under another name), where the input ' +
-      'is processed anew.',
-  )
 }
 
 function optionsOf(node: Node, plan: Plan): Record<string, string> | null {
@@ -75,6 +57,8 @@ function optionsOf(node: Node, plan: Plan): Record<string, string> | null {
       return { id: node.idColumns.join(', '), horizon: `${node.horizonMs} ms` }
     case 'repartition':
       return { schema: node.schema.avroText }
+    case 'merge':
+      return node.meetsInTopic ? { schema: node.schema!.avroText } : null
     case 'window':
     case 'window-partial':
     case 'window-final':
@@ -94,6 +78,9 @@ function optionsOf(node: Node, plan: Plan): Record<string, string> | null {
     case 'flatMap':
     case 'filter':
     case 'selectKey':
+    case 'peek':
+    case 'branch':
+    case 'case':
     case 'stamp':
     case 'late':
     case 'sink':

@@ -12,6 +12,13 @@ interface NodeBase {
   readonly name: string
   /** null: the stream's values have no schema and cannot leave their task. */
   readonly schema: AnySchema | null
+  /** What the author named, and its version: of the nodes that keep something for it between runs. */
+  readonly owner?: Owner
+}
+
+export interface Owner {
+  readonly name: string
+  readonly version: number
 }
 
 export interface SourceNode extends NodeBase {
@@ -66,6 +73,38 @@ export interface SelectKeyNode extends NodeBase {
   readonly kind: 'selectKey'
   readonly input: Node
   readonly fn: (value: any) => string
+}
+
+/** Calls a function for its effect; the values go on as they are. */
+export interface PeekNode extends NodeBase {
+  readonly kind: 'peek'
+  readonly input: Node
+  readonly fn: (value: any) => unknown
+}
+
+/** Sends each value down the first of its cases whose function is true; what none wants goes nowhere. */
+export interface BranchNode extends NodeBase {
+  readonly kind: 'branch'
+  readonly input: Node
+  /** In order. null: whatever is left. */
+  readonly cases: readonly { readonly name: string; readonly fn: ((value: any) => boolean) | null }[]
+}
+
+/** One way out of a branch. */
+export interface CaseNode extends NodeBase {
+  readonly kind: 'case'
+  readonly input: BranchNode
+  readonly index: number
+}
+
+/**
+ * Several streams of one schema as one. Those of one task meet where they are; those of several meet in a topic of
+ * the merge's own, by their keys: it is then the root of a sub-topology.
+ */
+export interface MergeNode extends NodeBase {
+  readonly kind: 'merge'
+  readonly inputs: readonly Node[]
+  readonly meetsInTopic: boolean
 }
 
 /** Adds the processor's wall clock as a column. */
@@ -149,6 +188,10 @@ export type Node =
   | FlatMapNode
   | FilterNode
   | SelectKeyNode
+  | PeekNode
+  | BranchNode
+  | CaseNode
+  | MergeNode
   | StampNode
   | RepartitionNode
   | WindowNode
@@ -156,6 +199,31 @@ export type Node =
   | FinalWindowNode
   | LateNode
   | SinkNode
+
+/** A node whose values come from a topic: where a sub-topology begins. */
+export type RootNode = SourceNode | RepartitionNode | FinalWindowNode | MergeNode
+
+export function isRoot(node: Node): node is RootNode {
+  return (
+    node.kind === 'source' ||
+    node.kind === 'repartition' ||
+    node.kind === 'window-final' ||
+    (node.kind === 'merge' && node.meetsInTopic)
+  )
+}
+
+/** The root of the sub-topology that a node is in. */
+export function rootOf(node: Node): RootNode {
+  let at = node
+  // Where no root comes between, all inputs of a merge have the same one.
+  while (!isRoot(at)) at = inputsOf(at)[0]!
+  return at
+}
+
+export function inputsOf(node: Node): readonly Node[] {
+  if (node.kind === 'source') return []
+  return node.kind === 'merge' ? node.inputs : [node.input]
+}
 
 /** The pipeline is wrong as written; said before anything starts. */
 export class TopologyError extends Error {
@@ -174,10 +242,25 @@ export class TopologyError extends Error {
   }
 }
 
+/** What the pipeline says about all of its nodes. */
+export interface GraphOptions {
+  /** Of the aggregates that have none of their own. Default 1. */
+  readonly version?: number
+  /** What was removed for good. Default: nothing. */
+  readonly retired?: readonly string[]
+}
+
 export class Graph {
   readonly nodes: Node[] = []
+  readonly version: number
+  readonly retired: ReadonlySet<string>
   readonly #names = new Set<string>()
   readonly #counters = new Map<string, number>()
+
+  constructor({ version = 1, retired = [] }: GraphOptions = {}) {
+    this.version = checkedVersion(version, 'the pipeline')
+    this.retired = new Set(retired)
+  }
 
   /** @throws TopologyError DUPLICATE_NAME */
   add<N extends Node>(node: N): N {
@@ -201,6 +284,17 @@ export class Graph {
   }
 
   childrenOf(node: Node): Node[] {
-    return this.nodes.filter((other) => 'input' in other && other.input === node)
+    return this.nodes.filter((other) => inputsOf(other).includes(node))
   }
+}
+
+/** @throws TopologyError BAD_OPTION */
+export function checkedVersion(version: number, place: string): number {
+  if (Number.isSafeInteger(version) && version >= 1) return version
+  throw new TopologyError('BAD_OPTION', `${place}: its version has to be 1, 2, 3, …, not ${version}.`)
+}
+
+/** What a version of something keeps is kept apart from what others kept. */
+export function versionedName({ name, version }: Owner): string {
+  return version === 1 ? name : `${name}-v${version}`
 }

@@ -41,6 +41,16 @@ export interface PipelineDefinition<S extends Record<string, Source<any>>> {
   /** Dataset for topics that become tables (embedded); default: the name. */
   readonly dataset?: string
   readonly sources: S
+  /**
+   * To be raised when a function changes that results hang on, which nobody can see from outside: every aggregate
+   * that has no version of its own then begins anew. Default 1.
+   */
+  readonly version?: number
+  /**
+   * Names of sources, aggregates, dedupes, repartitions and merges that were removed (or renamed) for good. Without
+   * it a pipeline that lacks what its state was written for is refused, since what was open in it gets lost.
+   */
+  readonly retired?: readonly string[]
   build(streams: Streams<S>): void
   /** Named SQL for `millrace query`. */
   readonly queries?: Readonly<Record<string, NamedQuery>>
@@ -75,7 +85,7 @@ export function definePipeline<const S extends Record<string, Source<any>>>(
       `pipeline name '${name}': use lower-case letters, digits, '-' and '_'.`,
     )
   }
-  const graph = new Graph()
+  const graph = new Graph(definition)
   const streams: Record<string, Stream<unknown>> = {}
   for (const [key, source] of Object.entries(definition.sources)) streams[key] = addSource(graph, key, source)
   if (Object.keys(streams).length === 0) {
@@ -83,6 +93,7 @@ export function definePipeline<const S extends Record<string, Source<any>>>(
   }
   definition.build(streams as Streams<S>)
   routeLateStreams(graph)
+  checkRetired(graph)
   return {
     name,
     dataset: definition.dataset ?? name,
@@ -107,11 +118,13 @@ function addSource(
   }
   const foreign = fullName === undefined ? null : { topic: fullName, encoding: encoding ?? 'registry' }
   const schema = contract.schema
-  let node: Node = graph.add({ kind: 'source', name, topic: topicName, contract, foreign, schema })
+  const owner = { name, version: 1 }
+  let node: Node = graph.add({ kind: 'source', name, owner, topic: topicName, contract, foreign, schema })
   if (foreign !== null && dedupeHorizon === undefined) return new Stream(graph, node)
   const dedupe = {
     kind: 'dedupe',
     name: `${name}-dedupe`,
+    owner,
     id: (value: any) => contract.idOf(value as Row),
     idColumns: contract.id,
     horizonMs: parseDurationMs(dedupeHorizon ?? '24h'),
@@ -125,9 +138,18 @@ function addSource(
       fn: dedupe.id,
       schema,
     })
-    node = graph.add({ kind: 'repartition', name: `${name}-by-id`, input: keyed, schema })
+    node = graph.add({ kind: 'repartition', name: `${name}-by-id`, owner, input: keyed, schema })
   }
   return new Stream(graph, graph.add({ ...dedupe, input: node }))
+}
+
+function checkRetired({ nodes, retired }: Graph): void {
+  const alive = nodes.find(({ owner }) => owner !== undefined && retired.has(owner.name))
+  if (alive === undefined) return
+  throw new TopologyError(
+    'BAD_OPTION',
+    `'${alive.owner!.name}' is among the retired, and the pipeline still has it: take it out of one of the two.`,
+  )
 }
 
 const LATE_COLUMNS = {

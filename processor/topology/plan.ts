@@ -4,21 +4,26 @@ import { deadLetterSchema } from '../../schemas/dead-letter.ts'
 import type { TableDefinition } from '../../schemas/destinations.ts'
 import type { Schema } from '../../schemas/schema.ts'
 import {
+  inputsOf,
+  isRoot,
+  rootOf,
   TopologyError,
   type AnySchema,
   type DedupeNode,
   type FinalWindowNode,
+  type MergeNode,
   type Node,
   type PartialWindowNode,
   type RepartitionNode,
+  type RootNode,
   type SinkNode,
   type SourceNode,
   type WindowNode,
 } from './graph.ts'
+import { originId } from './origin.ts'
 import type { Pipeline } from './pipeline.ts'
 
 export type StatefulNode = DedupeNode | WindowNode | PartialWindowNode | FinalWindowNode
-export type RootNode = SourceNode | RepartitionNode | FinalWindowNode
 
 /** Where a sub-topology keeps state: time segments in its `-windows` changelog. */
 export interface StoreDefinition {
@@ -37,8 +42,8 @@ export interface SubTopology {
   readonly nodes: readonly Node[]
   readonly inputTopic: string
   readonly partitions: number
-  /** The tasks whose watermarks its input waits for; null where the input is a source. */
-  readonly upstream: SubTopology | null
+  /** Those whose tasks write its input, and whose watermarks it waits for; none where the input is a source. */
+  readonly upstreams: readonly SubTopology[]
   readonly stores: readonly StoreDefinition[]
   readonly changelogTopic: string
   readonly windowsTopic: string
@@ -66,8 +71,11 @@ export interface Plan {
   readonly deadLetterTopic: string
   /** Subject → schema of every topic that others may read. */
   readonly subjects: readonly { readonly subject: string; readonly schema: AnySchema }[]
-  topicOf(node: SourceNode | SinkNode | RepartitionNode | PartialWindowNode): string
+  topicOf(node: TopicNode): string
 }
+
+/** A node whose values come from a topic or go into one. */
+export type TopicNode = SourceNode | SinkNode | RepartitionNode | MergeNode | PartialWindowNode
 
 const FOREVER = -1
 const MOST_OPEN_SEGMENTS = 64
@@ -101,7 +109,7 @@ export function planPipeline(pipeline: Pipeline, options: PlanOptions): Plan {
   const application = options.application ?? pipeline.name
   const { partitions, named } = options
   const nodes = pipeline.graph.nodes
-  const topicOf = (node: SourceNode | SinkNode | RepartitionNode | PartialWindowNode): string => {
+  const topicOf = (node: TopicNode): string => {
     if (node.kind === 'source') return node.foreign?.topic ?? `${application}.${node.topic}`
     if (node.kind === 'sink') {
       const { destination } = node
@@ -112,13 +120,9 @@ export function planPipeline(pipeline: Pipeline, options: PlanOptions): Plan {
     return `${application}.${node.name.replace(/-partial$/, '')}-repartition`
   }
   const subTopologies: SubTopology[] = []
-  const rootOf = new Map<Node, RootNode>()
-  for (const node of nodes) {
-    rootOf.set(node, isRoot(node) ? node : rootOf.get(node.input)!)
-  }
   for (const root of nodes.filter(isRoot)) {
-    const members = nodes.filter((node) => rootOf.get(node) === root)
-    const upstreamRoot = root.kind === 'source' ? null : rootOf.get(root.input)!
+    const members = nodes.filter((node) => rootOf(node) === root)
+    const upstreamRoots = inputsOf(root).map(rootOf)
     const inputTopic = topicOf(root.kind === 'window-final' ? root.input : root)
     subTopologies.push({
       name: root.name,
@@ -127,7 +131,7 @@ export function planPipeline(pipeline: Pipeline, options: PlanOptions): Plan {
       inputTopic,
       // A keyless aggregate is one key, hence one partition.
       partitions: root.kind === 'window-final' ? 1 : (named?.get(inputTopic) ?? partitions),
-      upstream: subTopologies.find((candidate) => candidate.root === upstreamRoot) ?? null,
+      upstreams: subTopologies.filter((candidate) => upstreamRoots.includes(candidate.root)),
       stores: storesOf(members, disorderOf(nodes)),
       changelogTopic: `${application}.${root.name}-changelog`,
       windowsTopic: `${application}.${root.name}-windows`,
@@ -141,6 +145,7 @@ export function planPipeline(pipeline: Pipeline, options: PlanOptions): Plan {
   const deadLetterTopic = `${application}.dead-letters`
   const topics = topicsOf(subTopologies, outputs, deadLetterTopic, options)
   checkNames(subTopologies, topics)
+  checkOrigins(nodes)
   return {
     application,
     pipeline,
@@ -162,10 +167,6 @@ export function planPipeline(pipeline: Pipeline, options: PlanOptions): Plan {
     ],
     topicOf,
   }
-}
-
-function isRoot(node: Node): node is RootNode {
-  return node.kind === 'source' || node.kind === 'repartition' || node.kind === 'window-final'
 }
 
 function disorderOf(nodes: readonly Node[]): number {
@@ -288,6 +289,19 @@ function checkNames(subTopologies: readonly SubTopology[], topics: readonly Topi
       'DUPLICATE_NAME',
       `The pipeline has topic '${name}' twice, as two of its sources and outputs: give one of them another name.`,
     )
+  }
+}
+
+/** What orders records of one event time has to tell their origins apart. */
+function checkOrigins(nodes: readonly Node[]): void {
+  const names = new Map<number, string>()
+  for (const { kind, name } of nodes) {
+    if (kind !== 'source' && kind !== 'window' && kind !== 'window-final') continue
+    const other = names.get(originId(name))
+    if (other !== undefined) {
+      throw new TopologyError('DUPLICATE_NAME', `'${other}' and '${name}' hash to the same id: rename one.`)
+    }
+    names.set(originId(name), name)
   }
 }
 

@@ -1,35 +1,35 @@
 import type { Duration } from '../../schemas/duration.ts'
 import { parseDurationMs } from '../../schemas/duration.ts'
 import type { TableDestination, TopicDestination } from '../../schemas/destinations.ts'
-import {
-  extend,
-  optional,
-  schema as makeSchema,
-  string,
-  timestamp,
-  type Field,
-  type Schema,
-} from '../../schemas/schema.ts'
+import { extend, timestamp, type Field, type Schema } from '../../schemas/schema.ts'
 import type { Aggregate } from '../windows/aggregates.ts'
+import { reduceRows } from '../windows/reduce.ts'
 import type { TumblingWindows } from '../windows/tumbling.ts'
 import { checkColumns, checkTableColumns } from './columns.ts'
 import {
+  checkedVersion,
   TopologyError,
+  versionedName,
   type AnySchema,
-  type Emit,
   type Graph,
   type Node,
   type PartialWindowNode,
   type WindowNode,
 } from './graph.ts'
+import { checkBranches } from './branch.ts'
+import { isKeyedBy, keyText, repartitionNode, requireSchema, type ColumnOf } from './grouping.ts'
+import { mergeNode } from './merge.ts'
+import {
+  lateSchema,
+  rowSchema,
+  type AggregateOptions,
+  type LateColumns,
+  type ReduceFunctions,
+  type Results,
+  type WindowColumns,
+  type With,
+} from './rows.ts'
 import { refuseUpdates, upsertKey } from './updates.ts'
-
-type ColumnOf<T> = Extract<keyof T, string>
-/** What `stamp`, a window or a late stream adds to a row's type. */
-type With<T, Columns> = { [K in keyof (T & Columns)]: (T & Columns)[K] }
-type Results<A> = { [K in keyof A]: A[K] extends Aggregate<never, infer R> ? R : never }
-type WindowColumns = { window_start: number; window_end: number }
-type LateColumns = WindowColumns & { watermark: number | null; late_mark: string }
 
 /** An unbounded sequence of values. Methods add nodes to the topology; nothing runs yet. */
 export class Stream<T> {
@@ -42,6 +42,8 @@ export class Stream<T> {
   }
 
   /** Each value becomes another. Give `as` where the result leaves its task (a table, a topic, a repartition). */
+  map<R>(fn: (value: T) => NoInfer<R>, options: { as: Schema<R> }): Stream<R>
+  map<R>(fn: (value: T) => R): Stream<R>
   map<R>(fn: (value: T) => R, options: { as?: Schema<R> } = {}): Stream<R> {
     return this.#derive({
       kind: 'map',
@@ -53,6 +55,8 @@ export class Stream<T> {
   }
 
   /** Each value becomes none, one or several. `as` as for `map`. */
+  flatMap<R>(fn: (value: T) => Iterable<NoInfer<R>> | null | undefined, options: { as: Schema<R> }): Stream<R>
+  flatMap<R>(fn: (value: T) => Iterable<R> | null | undefined): Stream<R>
   flatMap<R>(fn: (value: T) => Iterable<R> | null | undefined, options: { as?: Schema<R> } = {}): Stream<R> {
     return this.#derive({
       kind: 'flatMap',
@@ -74,6 +78,56 @@ export class Stream<T> {
     })
   }
 
+  /**
+   * Calls `fn` with each value, for its effect: to log, to count, in a test. The values go on as they are, and what
+   * `fn` returns is not awaited. It may be called again for a record that is processed again after a crash.
+   */
+  peek(fn: (value: T) => unknown): Stream<T> {
+    return this.#derive({
+      kind: 'peek',
+      name: this.graph.autoName('peek'),
+      input: this.node,
+      fn,
+      schema: this.node.schema,
+    })
+  }
+
+  /**
+   * Splits the stream: each value goes down the first branch, in the order written, whose predicate is true. `true`
+   * for a predicate takes whatever is left, and stands last; without it that goes nowhere.
+   *
+   *     const { large, rest } = orders.branch({ large: (o) => o.amount >= 100, rest: true })
+   *
+   * @throws TopologyError BAD_OPTION
+   */
+  branch<const B extends Record<string, ((value: T) => boolean) | true>>(
+    branches: B,
+  ): { readonly [Name in keyof B]: Stream<T> } {
+    const name = this.graph.autoName('branch')
+    const entries = Object.entries(branches)
+    checkBranches(name, entries)
+    const { schema } = this.node
+    const cases = entries.map(([branch, fn]) => ({ name: branch, fn: fn === true ? null : fn }))
+    const node = this.graph.add({ kind: 'branch', name, input: this.node, cases, schema })
+    const streams = cases.map((branch, index) => {
+      const out = { kind: 'case', name: `${name}.${branch.name}`, input: node, index, schema } as const
+      return [branch.name, this.#derive<T>(out)]
+    })
+    return Object.fromEntries(streams) as { readonly [Name in keyof B]: Stream<T> }
+  }
+
+  /**
+   * This stream and others as one; it has come as far in time as the one that is furthest behind. All need the same
+   * fields. Streams of different sources, or that were repartitioned in between, meet in a topic of this name, each
+   * record in the partition of its key. Records of one key and one stream stay in order; those of different streams
+   * come as they come.
+   * @throws TopologyError BAD_OPTION where fields differ, SCHEMA_MISSING
+   */
+  merge(name: string, ...others: readonly [Stream<T>, ...Stream<T>[]]): Stream<T> {
+    const inputs = [this.node, ...others.map(nodeOf)]
+    return this.#derive(mergeNode(name, inputs, new Set(this.graph.nodes)))
+  }
+
   /** Gives each record another key. Records move to their key's partition where that matters downstream. */
   selectKey(fn: (value: T) => string): Stream<T> {
     return this.#derive({
@@ -87,30 +141,30 @@ export class Stream<T> {
 
   /** Sends the records through a topic of this name, so that equal keys meet in one task. */
   repartition(name: string): Stream<T> {
-    const node = this.graph.add({
-      kind: 'repartition',
-      name,
-      input: this.node,
-      schema: this.#schemaFor(`repartition '${name}'`),
-    })
-    return new Stream<T>(this.graph, node)
+    return this.#derive(repartitionNode(this.node, name, { name, version: 1 }))
   }
 
   /**
    * Drops repetitions: equal `id` columns with ingestion times no further apart than `horizon`
-   * (default 24 h). The first by offset stays.
+   * (default 24 h). The first by offset stays. A raised `version` forgets what was seen before.
    */
-  dedupe(name: string, options: { id: readonly ColumnOf<T>[]; horizon?: Duration }): Stream<T> {
+  dedupe(
+    name: string,
+    options: { id: readonly ColumnOf<T>[]; horizon?: Duration; version?: number },
+  ): Stream<T> {
     const columns = options.id
     refuseUpdates(this.node, `dedupe '${name}'`, 'would drop them as repetitions')
     if (columns.length === 0) throw new TopologyError('BAD_OPTION', `dedupe '${name}': id names no column.`)
     if (this.node.schema !== null) checkColumns(`dedupe '${name}' compares`, columns, this.node.schema)
     const id = keyText<T>(columns)
-    const together = this.selectKey(id).repartition(`${name}-by-id`)
+    const owner = { name, version: checkedVersion(options.version ?? 1, `dedupe '${name}'`) }
+    const keyed = nodeOf(this.selectKey(id))
+    const together = this.graph.add(repartitionNode(keyed, `${versionedName(owner)}-by-id`, owner))
     const node = this.graph.add({
       kind: 'dedupe',
-      name,
-      input: nodeOf(together),
+      name: versionedName(owner),
+      owner,
+      input: together,
       id,
       idColumns: columns,
       horizonMs: parseDurationMs(options.horizon ?? '24h'),
@@ -191,15 +245,6 @@ export class Stream<T> {
   }
 }
 
-function requireSchema(node: Node, place: string): AnySchema {
-  if (node.schema !== null) return node.schema
-  throw new TopologyError(
-    'SCHEMA_MISSING',
-    `The stream into ${place} has no schema, since types are erased at run time. ` +
-      `Name one at '${node.name}' by { as: schema(...) }.`,
-  )
-}
-
 /** A stream whose equal groups are together. */
 export class GroupedStream<T, K extends ColumnOf<T>> {
   readonly #graph: Graph
@@ -257,42 +302,68 @@ export class WindowedStream<T, K extends ColumnOf<T>> {
     aggregates: A,
     options: AggregateOptions = {},
   ): AggregatedStream<With<Pick<T, K> & WindowColumns, Results<A>>, With<T, LateColumns>> {
+    const fields = Object.entries(aggregates).map(([column, { field }]) => [column, field] as const)
+    return this.#add(name, aggregates, Object.fromEntries(fields), options)
+  }
+
+  /**
+   * All records of a window (and group) as one row: what `of` makes of each, two at a time by `combine`, which has
+   * to be as {@link reduce} says. The group's columns, window_start, window_end, and those of the schema.
+   *
+   *     .reduce('largest', { of: ({ id, amount }) => ({ id, amount }), as: sale,
+   *       combine: (a, b) => (b.amount > a.amount ? b : a) })
+   *
+   * @throws TopologyError as `aggregate`; BAD_OPTION with empty windows, which have nothing to reduce
+   */
+  reduce<R>(
+    name: string,
+    { of, combine, as }: ReduceFunctions<T, R>,
+    options: AggregateOptions = {},
+  ): AggregatedStream<With<Pick<T, K> & WindowColumns, R>, With<T, LateColumns>> {
+    if (this.#windows.emptyWindows) {
+      throw new TopologyError(
+        'BAD_OPTION',
+        `reduce '${name}': an empty window has nothing to reduce. Leave emptyWindows out, or reduce single columns ` +
+          'by aggregate(…, { column: reduce(…) }), which are null there.',
+      )
+    }
+    const fields = Object.fromEntries(as.fields.map(({ name: column, ...field }) => [column, field]))
+    return this.#add(name, { reduce: reduceRows(of, combine, as) }, fields, options)
+  }
+
+  #add<Row, Late>(
+    name: string,
+    aggregates: Readonly<Record<string, Aggregate<any, unknown>>>,
+    resultFields: Readonly<Record<string, Field<any>>>,
+    options: AggregateOptions,
+  ): AggregatedStream<Row, Late> {
     refuseUpdates(this.#node, `aggregate '${name}'`, 'would count each of them')
+    const graph = this.#graph
     const keyColumns = this.#group?.columns ?? []
     const inputSchema = requireSchema(this.#node, `aggregate '${name}'`)
-    const fields: Record<string, Field<any>> = {}
-    for (const column of keyColumns) fields[column] = fieldOf(inputSchema, column, name)
-    fields['window_start'] = timestamp()
-    fields['window_end'] = timestamp()
-    for (const [column, aggregate] of Object.entries(aggregates)) fields[column] = aggregate.field
-    const schema = makeSchema(pascalCase(name), fields) as AnySchema
-    const common = { windows: this.#windows, emit: options.emit ?? 'final', aggregates, keyColumns, schema }
+    const schema = rowSchema(name, inputSchema, keyColumns, resultFields)
+    const owner = { name, version: checkedVersion(options.version ?? graph.version, `aggregate '${name}'`) }
+    const kept = versionedName(owner)
+    const emit = options.emit ?? 'final'
+    const common = { owner, windows: this.#windows, emit, aggregates, keyColumns, schema }
     if (this.#group === null) {
-      const partial = this.#graph.add({
-        kind: 'window-partial',
-        name: `${name}-partial`,
-        input: this.#node,
-        ...common,
-      })
-      const final = this.#graph.add({ kind: 'window-final', name, input: partial, ...common })
-      return new AggregatedStream(this.#graph, final, partial, inputSchema)
+      const input = this.#node
+      const partial = graph.add({ kind: 'window-partial', name: `${kept}-partial`, input, ...common })
+      const final = graph.add({ kind: 'window-final', name: kept, input: partial, ...common })
+      return new AggregatedStream(graph, final, partial, inputSchema, name)
     }
     const together = isKeyedBy(this.#node, keyColumns)
       ? this.#node
-      : nodeOf(this.#group.stream.selectKey(keyText<T>(keyColumns)).repartition(`${name}-by-key`))
-    const node = this.#graph.add({ kind: 'window', name, input: together, ...common })
-    return new AggregatedStream(this.#graph, node, node, inputSchema)
+      : graph.add(
+          repartitionNode(
+            nodeOf(this.#group.stream.selectKey(keyText<T>(keyColumns))),
+            `${kept}-by-key`,
+            owner,
+          ),
+        )
+    const node = graph.add({ kind: 'window', name: kept, input: together, ...common })
+    return new AggregatedStream(graph, node, node, inputSchema, name)
   }
-}
-
-export interface AggregateOptions {
-  /**
-   * `final`: a row when its window has closed. `updates`: with each commit, in its transaction, a row with
-   * the full values for each group and window that changed since the last one, and none more at the close:
-   * the last update is the final row. Which values in between are seen depends on when commits fall; the
-   * last does not. Default `final`.
-   */
-  readonly emit?: Emit
 }
 
 /** Rows of windows, and beside them the records that came too late for theirs. */
@@ -300,22 +371,20 @@ export class AggregatedStream<Row, Late> extends Stream<Row> {
   /** Routed to the topic `<name>-late` unless the pipeline sends it elsewhere: late records never vanish. */
   readonly late: Stream<Late>
 
-  constructor(graph: Graph, node: Node, folding: WindowNode | PartialWindowNode, inputSchema: AnySchema) {
+  /** @param name as the author gave it */
+  constructor(
+    graph: Graph,
+    node: Node,
+    folding: WindowNode | PartialWindowNode,
+    inputSchema: AnySchema,
+    name: string,
+  ) {
     super(graph, node)
     const late = graph.add({
       kind: 'late',
-      name: `${node.name}-late-stream`,
+      name: `${name}-late-stream`,
       input: folding,
-      schema: extend(
-        inputSchema,
-        {
-          window_start: timestamp(),
-          window_end: timestamp(),
-          watermark: optional(timestamp()),
-          late_mark: string(),
-        },
-        `${pascalCase(node.name)}Late`,
-      ) as AnySchema,
+      schema: lateSchema(name, inputSchema),
     })
     this.late = new Stream<Late>(graph, late)
   }
@@ -323,50 +392,4 @@ export class AggregatedStream<Row, Late> extends Stream<Row> {
 
 function nodeOf(stream: Stream<any>): Node {
   return (stream as unknown as { node: Node }).node
-}
-
-/** Whether equal groups are in one task as they come: the records still lie where their source's key put them. */
-function isKeyedBy(node: Node, columns: readonly string[]): boolean {
-  switch (node.kind) {
-    case 'source':
-      return columns.length === 1 && columns[0] === node.contract.key
-    case 'dedupe':
-    case 'filter':
-    case 'stamp':
-      return isKeyedBy(node.input, columns)
-    default:
-      return false
-  }
-}
-
-function fieldOf(schema: AnySchema, column: string, place: string): Field<any> {
-  checkColumns(`'${place}' groups by`, [column], schema)
-  return schema.fields.find((field) => field.name === column) as unknown as Field<any>
-}
-
-/** Text of some columns that no two different groups share: each part is preceded by its length. */
-function keyText<T>(columns: readonly ColumnOf<T>[]): (value: T) => string {
-  if (columns.length === 1) {
-    const column = columns[0]!
-    return (value) => textOf(value[column])
-  }
-  return (value) => {
-    let text = ''
-    for (const column of columns) {
-      const part = textOf(value[column])
-      text += `${part.length}:${part}`
-    }
-    return text
-  }
-}
-
-/** null is told apart from every text by a leading NUL. */
-function textOf(value: unknown): string {
-  if (value === null || value === undefined) return '\0'
-  const text = String(value as string | number | boolean)
-  return text.startsWith('\0') ? `\0${text}` : text
-}
-
-function pascalCase(name: string): string {
-  return name.replace(/(^|[^A-Za-z0-9]+)([A-Za-z0-9])/g, (_, __, letter: string) => letter.toUpperCase())
 }

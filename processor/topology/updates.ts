@@ -1,8 +1,10 @@
 import type { TableDestination } from '../../schemas/destinations.ts'
 import {
+  inputsOf,
   TopologyError,
   type FinalWindowNode,
   type MapNode,
+  type MergeNode,
   type FlatMapNode,
   type Node,
   type SelectKeyNode,
@@ -12,23 +14,25 @@ import {
 interface UpdatesPath {
   readonly aggregate: WindowNode | FinalWindowNode
   /** What lies between the aggregate and the node, where it matters to whoever replaces rows. */
-  readonly remapped: MapNode | FlatMapNode | null
+  readonly remapped: MapNode | FlatMapNode | MergeNode | null
   readonly rekeyed: SelectKeyNode | null
 }
 
-/** Where the values that a node gives are updates of an aggregate; null: they are not. */
-function updatesInto(node: Node): UpdatesPath | null {
-  let remapped: UpdatesPath['remapped'] = null
-  let rekeyed: UpdatesPath['rekeyed'] = null
-  for (let at = node; ; at = at.input) {
-    if (at.kind === 'window' || at.kind === 'window-final') {
-      return at.emit === 'updates' ? { aggregate: at, remapped, rekeyed } : null
-    }
-    // Late records are what they were when they came.
-    if (!('input' in at) || at.kind === 'late') return null
-    if (at.kind === 'map' || at.kind === 'flatMap') remapped ??= at
-    if (at.kind === 'selectKey') rekeyed ??= at
+/** Each way by which a node gives updates of an aggregate; none: it gives no updates. */
+function updatesInto(
+  node: Node,
+  behind: Pick<UpdatesPath, 'remapped' | 'rekeyed'> = { remapped: null, rekeyed: null },
+): UpdatesPath[] {
+  if (node.kind === 'window' || node.kind === 'window-final') {
+    return node.emit === 'updates' ? [{ aggregate: node, ...behind }] : []
   }
+  // Late records are what they were when they came.
+  if (node.kind === 'late') return []
+  let { remapped, rekeyed } = behind
+  // The rows of two aggregates are told apart by no column of both.
+  if (node.kind === 'map' || node.kind === 'flatMap' || node.kind === 'merge') remapped ??= node
+  if (node.kind === 'selectKey') rekeyed ??= node
+  return inputsOf(node).flatMap((input) => updatesInto(input, { remapped, rekeyed }))
 }
 
 /**
@@ -36,8 +40,8 @@ function updatesInto(node: Node): UpdatesPath | null {
  * @throws TopologyError NOT_ON_UPDATES
  */
 export function refuseUpdates(node: Node, place: string, consequence: string): void {
-  const path = updatesInto(node)
-  if (path === null) return
+  const [path] = updatesInto(node)
+  if (path === undefined) return
   throw new TopologyError(
     'NOT_ON_UPDATES',
     `${place} stands behind the updates of '${path.aggregate.name}', and ${consequence}. ` +
@@ -53,9 +57,10 @@ export function refuseUpdates(node: Node, place: string, consequence: string): v
  */
 export function upsertKey(node: Node, { name, options }: TableDestination<any>): readonly string[] | null {
   const key = options.key as readonly string[] | undefined
-  const path = updatesInto(node)
-  if (path === null) return key ?? null
-  const { aggregate, remapped, rekeyed } = path
+  const paths = updatesInto(node)
+  const [path] = paths
+  if (path === undefined) return key ?? null
+  const { aggregate, remapped, rekeyed } = paths.find((other) => other.rekeyed !== null) ?? path
   if (rekeyed !== null) {
     throw new TopologyError(
       'NOT_ON_UPDATES',

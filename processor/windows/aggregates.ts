@@ -1,3 +1,4 @@
+import { kindOf } from '../../schemas/errors.ts'
 import { double, long, optional, type Field } from '../../schemas/schema.ts'
 import type { Cells } from './cells.ts'
 import { addToSum, mergeSum, sumOf, SUM_CELLS } from './exact-sum.ts'
@@ -14,24 +15,46 @@ export interface AccumulatorReader {
   position: number
 }
 
+/** Where a record stands in the one order of all records: by event time, source, partition and offset. */
+export interface Place {
+  readonly eventTimeMs: number
+  /** A number for its source (or the aggregate that made it) and partition. */
+  readonly origin: number
+  readonly offset: number
+  /** Which of the values that came of one record. */
+  readonly ordinal: number
+}
+
 /**
  * One column of an aggregate: how a value is folded into an accumulator, how two accumulators of
- * disjoint records merge, how one is stored, and what it gives. Results do not depend on order.
+ * disjoint records merge, how one is stored, and what it gives. Results do not depend on the order in which
+ * records come.
  * An accumulator is some cells, from `at` on; all zero, it has taken in nothing.
  */
 export interface Aggregate<in T, out Result> {
   /** Names the function and its storage; part of the topology that state is compared with. */
   readonly kind: string
   readonly field: Field<Result>
+  /** The columns of a result that is a row. Absent: it is one value, under the name that it is given. */
+  readonly columns?: readonly string[]
   /** Cells of an accumulator. */
   readonly cells: number
+  /** Whether `add` needs the records' places, which then have to travel with them. */
+  readonly needsPlaces?: true
   /**
    * What of a value is folded in, NaN where it is null. Apart from `add`, so that a row is refused before any of
    * its columns has moved.
    * @throws AggregateError when it cannot be folded in (NaN, infinite)
    */
   extract(value: T): number
-  add(cells: Cells, at: number, extracted: number): void
+  /** What is folded in that is no number; undefined: nothing. Throws as `extract`. */
+  keep?(value: T): unknown
+  /**
+   * Makes of what was kept, and what there is, what `add` will put in its place: for a function that may throw,
+   * before any column has moved.
+   */
+  prepare?(cells: Cells, at: number, kept: unknown, place: Place): unknown
+  add(cells: Cells, at: number, extracted: number, kept: unknown, place: Place): void
   /** Adds the accumulator at `from` of other cells. */
   merge(cells: Cells, at: number, others: Cells, from: number): void
   write(writer: AccumulatorWriter, cells: Cells, at: number): void
@@ -41,11 +64,13 @@ export interface Aggregate<in T, out Result> {
 }
 
 /** A function given to an aggregate returned what cannot be aggregated. The record goes to dead letters. */
-class AggregateError extends Error {
+export class AggregateError extends Error {
   readonly code = 'NOT_AGGREGATABLE'
 
-  constructor(kind: string, value: unknown) {
-    super(`${kind}: expected a finite number below 2^960 or null, got ${String(value)}`)
+  constructor(kind: string, value: unknown, expected = 'a finite number below 2^960 or null') {
+    super(
+      `${kind}: expected ${expected}, got ${typeof value === 'number' ? value : typeof value === 'string' ? `'${value}'` : kindOf(value)}`,
+    )
     this.name = 'AggregateError'
   }
 }
@@ -169,12 +194,12 @@ function extreme<T>(
   }
 }
 
-function writeDouble(writer: AccumulatorWriter, value: number): void {
+export function writeDouble(writer: AccumulatorWriter, value: number): void {
   writer.ensure(8)
   writer.position = writer.buffer.writeDoubleLE(value, writer.position)
 }
 
-function readDouble(reader: AccumulatorReader): number {
+export function readDouble(reader: AccumulatorReader): number {
   const value = reader.buffer.readDoubleLE(reader.position)
   reader.position += 8
   return value

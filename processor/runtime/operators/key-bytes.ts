@@ -38,7 +38,9 @@ export function isText(columns: readonly FieldDefinition[]): boolean {
  */
 export function keyBytesOf(columns: readonly FieldDefinition[], view: ViewFields | null): KeyBytes {
   const indexes = columns.map(({ name }) => view?.fields.findIndex((field) => field.name === name) ?? -1)
-  if (view === null || indexes.includes(-1)) return new EncodedKey(columns)
+  if (view === null || indexes.includes(-1)) {
+    return isText(columns) ? new WrittenText(columns[0]!.name) : new EncodedKey(columns)
+  }
   if (isText(columns)) return new TextInPlace(indexes[0]!, view.isExtended)
   return new CopiedFields(columns, indexes, view.isExtended)
 }
@@ -77,6 +79,30 @@ class TextInPlace implements KeyBytes {
     this.buffer = Buffer.from(buffer.toString('utf8', start, end))
     this.start = 0
     this.end = this.buffer.length
+  }
+}
+
+/** A text's bytes, written from the value. */
+class WrittenText implements KeyBytes {
+  start = 0
+  readonly #name: string
+  readonly #writer = new ByteWriter(64)
+
+  constructor(name: string) {
+    this.#name = name
+  }
+
+  get buffer(): Buffer {
+    return this.#writer.buffer
+  }
+
+  get end(): number {
+    return this.#writer.position
+  }
+
+  read(value: unknown): void {
+    this.#writer.position = 0
+    this.#writer.utf8((value as Row)[this.#name] as string)
   }
 }
 

@@ -3,9 +3,12 @@ import { generateJson } from '../../../schemas/codec/json.ts'
 import type { Row, Schema } from '../../../schemas/schema.ts'
 import { writeHeader } from '../../../schemas/wire.ts'
 import type {
+  BranchNode,
   FilterNode,
   FlatMapNode,
   MapNode,
+  MergeNode,
+  PeekNode,
   RepartitionNode,
   SelectKeyNode,
   SinkNode,
@@ -56,17 +59,55 @@ export function filterOperator(node: FilterNode, next: Operator): Operator {
   return onEach(next, (value) => (keeps(value) ? value : DROPPED))
 }
 
+/** Where in the order of a record's values those stand that one of them becomes. */
+const ORDINALS = 1_024
+
 export function flatMapOperator(node: FlatMapNode, next: Operator): Operator {
   const fn = guarded(node.name, (value: unknown) => [...(node.fn(value) ?? [])])
   const operator: Operator = {
     process(value, context) {
-      for (const result of fn(value)) next.process(result, context)
+      const { ordinal } = context
+      let number = ordinal * ORDINALS
+      for (const result of fn(value)) {
+        context.ordinal = number++
+        next.process(result, context)
+      }
+      context.ordinal = ordinal
     },
   }
   if (next.want === undefined) return operator
   operator.want = (value, context) => {
     for (const result of fn(value)) next.want!(result, context)
   }
+  return operator
+}
+
+/** Looking ahead goes past it: nothing has happened yet. */
+export function peekOperator(node: PeekNode, next: Operator): Operator {
+  const fn = guarded(node.name, node.fn)
+  const operator: Operator = {
+    process(value, context) {
+      fn(value)
+      next.process(value, context)
+    },
+  }
+  if (next.want === undefined) return operator
+  operator.want = (value, context) => next.want!(value, context)
+  return operator
+}
+
+/** @param cases the ways out, in the node's order */
+export function branchOperator(node: BranchNode, cases: readonly Operator[]): Operator {
+  const predicates = node.cases.map(({ name, fn }) =>
+    fn === null ? () => true : guarded(`${node.name}.${name}`, fn),
+  )
+  const caseOf = (value: unknown): Operator | undefined => {
+    for (let i = 0; i < predicates.length; i++) if (predicates[i]!(value)) return cases[i]
+    return undefined
+  }
+  const operator: Operator = { process: (value, context) => caseOf(value)?.process(value, context) }
+  if (cases.every(({ want }) => want === undefined)) return operator
+  operator.want = (value, context) => caseOf(value)?.want?.(value, context)
   return operator
 }
 
@@ -86,6 +127,12 @@ export function selectKeyOperator(node: SelectKeyNode, next: Operator): Operator
   return operator
 }
 
+/** A value as an object whose columns are its own: a view's are not. */
+export function plainOf(value: unknown): object {
+  const view = value as { toObject?(): object }
+  return typeof view.toObject === 'function' ? view.toObject() : view
+}
+
 /** A view with columns more: what it stands on is copied as bytes when the record is written. */
 export interface ExtendedView {
   $base: unknown
@@ -94,7 +141,7 @@ export interface ExtendedView {
 export function stampOperator(node: StampNode, baseIsView: boolean, next: Operator): Operator {
   const { column, input } = node
   if (!baseIsView) {
-    return onEach(next, (value, context) => ({ ...(value as object), [column]: context.nowMs }))
+    return onEach(next, (value, context) => ({ ...plainOf(value), [column]: context.nowMs }))
   }
   const stamped = extendedView(input.schema!.fields.map(({ name }) => name)) as ExtendedView &
     Record<string, unknown>
@@ -179,14 +226,24 @@ export function sinkOperator(node: SinkNode, target: TopicTarget, write: WriteRo
   }
 }
 
-export function repartitionOperator(node: RepartitionNode, target: TopicTarget, backing: Backing): Operator {
-  const copiedFields = node.schema.fields.length - 1
+export interface BoundaryTarget extends TopicTarget {
+  /** Something behind it asks for the places of records. */
+  readonly withPlaces: boolean
+}
+
+export function repartitionOperator(
+  node: RepartitionNode | MergeNode,
+  target: BoundaryTarget,
+  backing: Backing,
+): Operator {
+  const schema = node.schema!
+  const copiedFields = schema.fields.length - 1
   return {
     process(value, context) {
       const builder = context.beginRecord(target.topic, target.partitions)
       try {
-        writeEnvelope(builder.writer, context)
-        writeValue(builder.writer, node.schema, backing, value, copiedFields)
+        writeEnvelope(builder.writer, context, target.withPlaces)
+        writeValue(builder.writer, schema, backing, value, copiedFields)
       } catch (error) {
         builder.abandon()
         throw new RecordError(node.name, error)

@@ -5,7 +5,7 @@ import type { Cells } from '../../windows/cells.ts'
 import type { RecordContext } from '../context.ts'
 import { PARTIAL_HEADER_BYTES, partialWindowStart, UPSTREAM_BYTES, writePartialHeader } from '../envelope.ts'
 import type { KeyBytes } from './key-bytes.ts'
-import type { Operator } from './operator.ts'
+import { RecordError, type Operator } from './operator.ts'
 import type { TopicTarget } from './stateless.ts'
 import {
   FoldingWindowOperator,
@@ -61,6 +61,7 @@ export class PartialWindowOperator extends FoldingWindowOperator {
 export class FinalWindowOperator extends WindowOperator implements Operator {
   readonly #rows: WindowRows
   readonly #merged: Cells
+  readonly #refuse: WindowDependencies['refuse']
   #started = false
   #emptyRun = 0
 
@@ -68,6 +69,7 @@ export class FinalWindowOperator extends WindowOperator implements Operator {
     super({ ...node, windows: { ...node.windows, graceMs: 0 } }, dependencies)
     this.#rows = new WindowRows(node, dependencies, next)
     this.#merged = dependencies.aggregate.newRow()
+    this.#refuse = dependencies.refuse
   }
 
   /** The value is the partial's bytes; a partial replaces its upstream task's previous one. */
@@ -129,8 +131,14 @@ export class FinalWindowOperator extends WindowOperator implements Operator {
 
   #emitMerged(window: WindowEntries, context: RecordContext): void {
     this.#clearMerged()
-    for (let slot = 0; slot < window.keys.count; slot++) {
-      this.aggregate.merge(this.#merged, 0, window.cells, window.rowOf(slot))
+    try {
+      for (let slot = 0; slot < window.keys.count; slot++) {
+        this.aggregate.merge(this.#merged, 0, window.cells, window.rowOf(slot))
+      }
+    } catch (error) {
+      // A function of the author's: the row that it would have made becomes a dead letter.
+      this.#refuse(new RecordError(this.name, error), window.startMs, { window_start: window.startMs })
+      return
     }
     context.useKeyText(null)
     this.#rows.emit(window.startMs, this.#merged, 0, context)

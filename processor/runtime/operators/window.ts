@@ -13,6 +13,7 @@ import type { Counters } from '../counters.ts'
 import type { StreamTime } from '../time.ts'
 import { isText, keySchema, type KeyBytes } from './key-bytes.ts'
 import { RecordError, type Operator } from './operator.ts'
+import { plainOf } from './stateless.ts'
 
 /** What of a windowed operator goes into the task record. */
 export interface WindowProgress {
@@ -29,6 +30,8 @@ export interface WindowDependencies {
   readonly counters: Counters
   /** Time of the operator's input: the task's, or that of the windowed operator before it. */
   readonly time: StreamTime
+  /** Stands for the operator's results in the order of records. */
+  readonly origin: number
   /** Called with what went wrong downstream of a window's result. */
   readonly refuse: (error: RecordError, windowStartMs: number, row: unknown) => void
 }
@@ -138,12 +141,16 @@ export class WindowRows {
   readonly #refuse: WindowDependencies['refuse']
   readonly #rowOf: (values: readonly unknown[]) => Row
   readonly #next: Operator
+  readonly #origin: number
+  #windowStartMs = NaN
+  #rowsOfWindow = 0
 
   constructor(
     { name, windows, emit, keyColumns, schema }: WindowDefinition & Pick<WindowNode, 'keyColumns' | 'schema'>,
-    { aggregate, counters, refuse }: WindowDependencies,
+    { aggregate, counters, refuse, origin }: WindowDependencies,
     next: Operator,
   ) {
+    this.#origin = origin
     this.#keyColumns = keyColumns.length
     this.#sizeMs = windows.sizeMs
     this.#aggregate = aggregate
@@ -161,6 +168,10 @@ export class WindowRows {
    */
   emit(windowStartMs: number, cells: Cells, at: number, context: RecordContext): void {
     const { values } = this
+    if (windowStartMs !== this.#windowStartMs) {
+      this.#windowStartMs = windowStartMs
+      this.#rowsOfWindow = 0
+    }
     const windowEndMs = windowStartMs + this.#sizeMs
     values[this.#keyColumns] = windowStartMs
     values[this.#keyColumns + 1] = windowEndMs
@@ -168,6 +179,9 @@ export class WindowRows {
     // A row each: what is given to a user's function is his to keep.
     const row = this.#rowOf(values)
     context.eventTimeMs = windowEndMs - 1
+    context.origin = this.#origin
+    context.offset = this.#rowsOfWindow++
+    context.ordinal = 0
     context.watermarkMs = windowEndMs - 1
     context.e = -Infinity
     try {
@@ -229,7 +243,12 @@ export abstract class FoldingWindowOperator extends WindowOperator implements Op
     key.read(value)
     const window = this.store.window(start)
     const row = window.change(key.buffer, key.start, key.end, this.store.epoch)
-    this.aggregate.add(window.cells, row)
+    try {
+      this.aggregate.prepare(window.cells, row, context)
+    } catch (error) {
+      throw new RecordError(this.name, error)
+    }
+    this.aggregate.add(window.cells, row, context)
   }
 
   want(value: unknown, context: RecordContext): void {
@@ -242,9 +261,8 @@ export abstract class FoldingWindowOperator extends WindowOperator implements Op
 }
 
 function lateRow(value: unknown, start: number, sizeMs: number, watermarkMs: number, mark: string): unknown {
-  const view = value as { toObject?(): object }
   return {
-    ...(typeof view.toObject === 'function' ? view.toObject() : view),
+    ...plainOf(value),
     window_start: start,
     window_end: start + sizeMs,
     watermark: watermarkMs === -Infinity ? null : watermarkMs,

@@ -3,16 +3,20 @@ import { table } from '../../../schemas/destinations.ts'
 import { long, string, timestamp } from '../../../schemas/schema.ts'
 import { definePipeline, source, type Pipeline } from '../../topology/pipeline.ts'
 import { planPipeline, type Plan } from '../../topology/plan.ts'
+import type { Stream } from '../../topology/stream.ts'
 import { count, sum } from '../../windows/aggregates.ts'
+import { first, last } from '../../windows/first-last.ts'
+import { reduce } from '../../windows/reduce.ts'
 import { tumbling } from '../../windows/tumbling.ts'
 
 /**
- * Which operators stand behind the source and its dedupe: two-stage windows, windows by key, both, or both with
- * an update at every commit.
+ * Which operators stand behind the source and its dedupe: two-stage windows, windows by key, both, both with
+ * an update at every commit, or both over streams that part and meet in a topic, by aggregates that hang on the
+ * order of records.
  */
-export type PipelineKind = 'totals' | 'keyed' | 'both' | 'updates'
+export type PipelineKind = 'totals' | 'keyed' | 'both' | 'updates' | 'ordered'
 
-export const PIPELINE_KINDS: readonly PipelineKind[] = ['totals', 'keyed', 'both', 'updates']
+export const PIPELINE_KINDS: readonly PipelineKind[] = ['totals', 'keyed', 'both', 'updates', 'ordered']
 
 /** Small, so that a few seconds of events fill several windows and segments. */
 export const TIMING = { sizeMs: 2_000, graceMs: 1_000, horizonMs: 3_000 } as const
@@ -30,6 +34,22 @@ export interface EventRow {
   readonly at: number
 }
 
+const ORDERED = {
+  first: first((e: EventRow) => e.id, string()),
+  last: last((e: EventRow) => e.id, string()),
+  // Of several the earliest.
+  greatest: reduce(
+    (e: EventRow) => `${e.amount % 7}`,
+    (a, b) => (b > a ? b : a),
+    string(),
+  ),
+}
+
+function partedAndMet(events: Stream<EventRow>): Stream<EventRow> {
+  const { odd, even } = events.branch({ odd: ({ amount }) => amount % 2 === 1, even: true })
+  return odd.merge('met', even.repartition('evens'))
+}
+
 function pipelineOf(kind: PipelineKind): Pipeline {
   return definePipeline({
     name: 'sim',
@@ -37,14 +57,19 @@ function pipelineOf(kind: PipelineKind): Pipeline {
     build({ events }) {
       const windows = { grace: TIMING.graceMs }
       const options = { emit: kind === 'updates' ? 'updates' : 'final' } as const
-      const columns = { records: count(), amount: sum((e: EventRow) => e.amount) }
+      const columns = {
+        records: count(),
+        amount: sum((e: EventRow) => e.amount),
+        ...(kind === 'ordered' && ORDERED),
+      }
       events.to(table('sim.raw'))
+      const stream = kind === 'ordered' ? partedAndMet(events) : events
       if (kind !== 'keyed') {
-        const totals = events.window(tumbling(TIMING.sizeMs, { ...windows, emptyWindows: true }))
+        const totals = stream.window(tumbling(TIMING.sizeMs, { ...windows, emptyWindows: true }))
         totals.aggregate('totals', columns, options).to(table('sim.totals'))
       }
       if (kind !== 'totals') {
-        const byKey = events.groupBy('key').window(tumbling(TIMING.sizeMs, windows))
+        const byKey = stream.groupBy('key').window(tumbling(TIMING.sizeMs, windows))
         byKey.aggregate('by_key', columns, options).to(table('sim.by_key'))
       }
     },
@@ -66,5 +91,5 @@ export function schemaIdsOf(plan: Plan): Map<string, number> {
 }
 
 export function sourceTopicOf(plan: Plan): string {
-  return plan.subTopologies.find(({ upstream }) => upstream === null)!.inputTopic
+  return plan.subTopologies.find(({ upstreams }) => upstreams.length === 0)!.inputTopic
 }

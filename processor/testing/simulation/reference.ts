@@ -16,6 +16,17 @@ interface Time {
 interface Total {
   records: number
   amount: number
+  /** Of the pipeline that has them. */
+  readonly ordered?: Ordered[]
+}
+
+/** What is needed of a record where the order counts. */
+interface Ordered {
+  readonly at: number
+  readonly partition: number
+  readonly offset: number
+  readonly id: string
+  readonly amount: number
 }
 
 /**
@@ -28,7 +39,8 @@ export function expectedOutputs(cluster: SimulatedCluster, plan: Plan): Outputs 
   const totals = new Map<number, Total>()
   const byKey = new Map<string, Total>()
   let greatestE = -Infinity
-  for (const partition of cluster.topic(sourceTopicOf(plan))!.partitions) {
+  const isOrdered = plan.pipeline.graph.nodes.some(({ kind }) => kind === 'merge')
+  for (const [number, partition] of cluster.topic(sourceTopicOf(plan))!.partitions.entries()) {
     const time: Time = { watermark: -Infinity, e: -Infinity, writers: new Map() }
     const kept = new Map<string, number[]>()
     for (const { batch } of partition.inspect()) {
@@ -55,8 +67,10 @@ export function expectedOutputs(cluster: SimulatedCluster, plan: Plan): Outputs 
         if (watermark >= start + TIMING.sizeMs + TIMING.graceMs) late.push(`${id}@${start} watermark`)
         else if (start <= time.e) late.push(`${id}@${start} end`)
         else {
-          add(totals, start, row.amount)
-          add(byKey, `${row.key}@${start}`, row.amount)
+          const { id: ownId, amount, _event_time: at } = row
+          const record = { at, partition: number, offset: batch.offsetAt(i), id: ownId, amount }
+          add(totals, start, record, isOrdered)
+          add(byKey, `${row.key}@${start}`, record, isOrdered)
         }
       }
     }
@@ -90,9 +104,24 @@ function isCopy(kept: Map<string, number[]>, id: string, ingestedMs: number): bo
   return false
 }
 
-function add<K>(totals: Map<K, Total>, key: K, amount: number): void {
+function add<K>(totals: Map<K, Total>, key: K, record: Ordered, isOrdered: boolean): void {
   const total = totals.get(key) ?? { records: 0, amount: 0 }
-  totals.set(key, { records: total.records + 1, amount: total.amount + amount })
+  totals.set(key, {
+    records: total.records + 1,
+    amount: total.amount + record.amount,
+    ...(isOrdered && { ordered: [...(total.ordered ?? []), record] }),
+  })
+}
+
+/** First, last and the greatest of a window's records. */
+function edgesOf(records: readonly Ordered[]): string {
+  const sorted = [...records].sort((a, b) => a.at - b.at || a.partition - b.partition || a.offset - b.offset)
+  const greatest = Math.max(...sorted.map(({ amount }) => amount % 7))
+  return edgeText(sorted[0]!.id, sorted.at(-1)!.id, greatest)
+}
+
+function edgeText(first: unknown, last: unknown, greatest: unknown): string {
+  return `, first ${String(first)}, last ${String(last)}, greatest ${String(greatest)}`
 }
 
 /** From the first window that holds something up to the last one that the end mark closes. */
@@ -104,8 +133,8 @@ function withEmptyWindows(totals: ReadonlyMap<number, Total>, e: number): string
   return rows
 }
 
-function text(key: string, { records, amount }: Total): string {
-  return `${key}: ${records} records, ${amount}`
+function text(key: string, { records, amount, ordered }: Total): string {
+  return `${key}: ${records} records, ${amount}${ordered === undefined ? '' : edgesOf(ordered)}`
 }
 
 /**
@@ -173,7 +202,10 @@ function textOf(destination: string, row: Record<string, unknown>): string {
   if (destination === 'sim.raw') return id
   if (destination.endsWith('-late')) return `${id}@${column('window_start')} ${column('late_mark')}`
   const key = `${column('key')}@${column('window_start')}`
-  return text(key, { records: Number(row['records']), amount: Number(row['amount']) })
+  const total = text(key, { records: Number(row['records']), amount: Number(row['amount']) })
+  return row['first'] === undefined || row['first'] === null
+    ? total
+    : total + edgeText(row['first'], row['last'], row['greatest'])
 }
 
 /** What is there too often, or should not be there, and what is missing; empty where both are equal. */

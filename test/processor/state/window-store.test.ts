@@ -8,7 +8,10 @@ import type { TaskState } from '../../../processor/state/port.ts'
 import type { WindowEntries } from '../../../processor/state/window-entries.ts'
 import { WindowStore } from '../../../processor/state/window-store.ts'
 import { count, sum } from '../../../processor/windows/aggregates.ts'
+import { first, last } from '../../../processor/windows/first-last.ts'
+import { reduce } from '../../../processor/windows/reduce.ts'
 import { RowAggregate } from '../../../processor/windows/row-aggregate.ts'
+import { double, string } from '../../../schemas/schema.ts'
 
 const SIZE_MS = 10
 const SEGMENT_MS = 20
@@ -17,6 +20,7 @@ interface Added {
   readonly window: number
   readonly key: string
   readonly amount: number
+  readonly atMs: number
 }
 
 type Step =
@@ -33,6 +37,7 @@ const added = fc.record({
     fc.constantFrom('', 'é', '日本'),
   ),
   amount: fc.integer({ min: -1000, max: 1000 }).map((cents) => cents / 100),
+  atMs: fc.nat(3),
 })
 
 const steps: fc.Arbitrary<Step[]> = fc.array(
@@ -52,18 +57,29 @@ const steps: fc.Arbitrary<Step[]> = fc.array(
 interface Totals {
   records: number
   cents: number
+  /** Where the first and the last stand, and what they are. */
+  first: [atMs: number, offset: number, amount: number]
+  last: [atMs: number, offset: number, amount: number]
+  greatest: number
 }
 
 /** A store with its state and changelog, as a task has them, beside plain maps. */
 class Run {
   readonly budget: CacheBudget
-  readonly #aggregate = new RowAggregate({ records: count(), total: sum((a: Added) => a.amount) })
+  readonly #aggregate = new RowAggregate({
+    records: count(),
+    total: sum((a: Added) => a.amount),
+    first: first((a: Added) => a.amount, double()),
+    last: last((a: Added) => String(a.amount), string()),
+    greatest: reduce((a: Added) => a.amount, Math.max, double()),
+  })
   readonly #changelog = new BatchBuilder('windows', 0)
   readonly #segments = new Set<number>()
   #state: TaskState | null = null
   #store: WindowStore
   #frozen = false
   #applied = 0
+  #offset = 0
   #closedBelow = 0
   /** By window and key. */
   #model = new Map<number, Map<string, Totals>>()
@@ -106,10 +122,17 @@ class Run {
       this.#aggregate.extract(record)
       const bytes = Buffer.from(`<${record.key}>`)
       const window = this.#store.window(record.window * SIZE_MS)
-      this.#aggregate.add(window.cells, window.change(bytes, 1, bytes.length - 1, this.#store.epoch))
+      const row = window.change(bytes, 1, bytes.length - 1, this.#store.epoch)
+      const offset = this.#offset++
+      const place = { eventTimeMs: record.atMs, origin: 0, offset, ordinal: 0 }
+      this.#aggregate.prepare(window.cells, row, place)
+      this.#aggregate.add(window.cells, row, place)
       const totals = totalsOf(this.#model, record.window, record.key)
       totals.records++
       totals.cents += Math.round(record.amount * 100)
+      if (record.atMs < totals.first[0]) totals.first = [record.atMs, offset, record.amount]
+      if (record.atMs >= totals.last[0]) totals.last = [record.atMs, offset, record.amount]
+      totals.greatest = Math.max(totals.greatest, record.amount)
     }
   }
 
@@ -153,7 +176,10 @@ class Run {
     if (!window.complete) await this.#store.load(window, this.#state!)
     const expected = [...(this.#model.get(number) ?? [])]
       .sort(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
-      .map(([key, { records, cents }]) => [key, records, cents])
+      .map(([key, totals]) => {
+        const { records, cents, first: earliest, last: latest, greatest } = totals
+        return [key, records, cents, earliest[2], String(latest[2]), greatest]
+      })
     assert.deepEqual(this.#entriesOf(window), expected)
   }
 
@@ -163,7 +189,7 @@ class Run {
       const results: unknown[] = []
       this.#aggregate.results(cells, window.rowOf(slot), results, 0)
       const key = keys.keys.toString('utf8', keys.startOf(slot), keys.endOf(slot))
-      return [key, results[0], Math.round((results[1] as number) * 100) + 0]
+      return [key, results[0], Math.round((results[1] as number) * 100) + 0, ...results.slice(2)]
     })
   }
 
@@ -187,11 +213,15 @@ class Run {
   }
 }
 
+function newTotals(): Totals {
+  return { records: 0, cents: 0, first: [Infinity, 0, 0], last: [-Infinity, 0, 0], greatest: -Infinity }
+}
+
 function totalsOf(windows: Map<number, Map<string, Totals>>, window: number, key: string): Totals {
   let keys = windows.get(window)
   if (keys === undefined) windows.set(window, (keys = new Map<string, Totals>()))
   let totals = keys.get(key)
-  if (totals === undefined) keys.set(key, (totals = { records: 0, cents: 0 }))
+  if (totals === undefined) keys.set(key, (totals = newTotals()))
   return totals
 }
 

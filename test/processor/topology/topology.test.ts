@@ -3,7 +3,8 @@ import { contract } from '../../../schemas/contract.ts'
 import { table, topic } from '../../../schemas/destinations.ts'
 import { double, long, optional, schema, string, timestamp } from '../../../schemas/schema.ts'
 import { describeMermaid, describeText } from '../../../processor/topology/describe.ts'
-import { checkCompatible, describeTopology, topologyHash } from '../../../processor/topology/diff.ts'
+import { checkCompatible } from '../../../processor/topology/compatible.ts'
+import { describeTopology, topologyHash } from '../../../processor/topology/diff.ts'
 import { definePipeline, source } from '../../../processor/topology/pipeline.ts'
 import { planPipeline } from '../../../processor/topology/plan.ts'
 import { count, sum } from '../../../processor/windows/aggregates.ts'
@@ -180,12 +181,12 @@ describe('the plan of a topology', () => {
   it('splits orders at the partials of its keyless window, and names all after what it is', () => {
     const plan = planPipeline(orders, { partitions: 4 })
     assert.deepEqual(
-      plan.subTopologies.map(({ name, inputTopic, partitions, stores, upstream }) => ({
+      plan.subTopologies.map(({ name, inputTopic, partitions, stores, upstreams }) => ({
         name,
         inputTopic,
         partitions,
         stores: stores.map((store) => store.name),
-        upstream: upstream?.name ?? null,
+        upstreams: upstreams.map((upstream) => upstream.name),
       })),
       [
         {
@@ -193,14 +194,14 @@ describe('the plan of a topology', () => {
           inputTopic: 'orders.order-events',
           partitions: 4,
           stores: ['orders-dedupe', 'metrics-partial'],
-          upstream: null,
+          upstreams: [],
         },
         {
           name: 'metrics',
           inputTopic: 'orders.metrics-repartition',
           partitions: 1,
           stores: ['metrics'],
-          upstream: 'orders',
+          upstreams: ['orders'],
         },
       ],
     )
@@ -277,6 +278,35 @@ describe('the plan of a topology', () => {
     })
     for (const name of ['', 'a b', 'ü'])
       assert.throws(() => planned((sales) => sales.to(topic('one', { topic: name }))), { code: 'BAD_OPTION' })
+  })
+
+  it('is shown with where streams part and meet', () => {
+    const plan = planPipeline(
+      pipelineOf((sales) => {
+        const { large, small } = sales
+          .peek(() => undefined)
+          .branch({ large: (s) => s.amount > 9, small: true })
+        large.merge('near', small).to(topic('near-sales'))
+        large.merge('far', small.repartition('smalls')).to(topic('far-sales'))
+      }),
+      { partitions: 2 },
+    )
+    const [text, mermaid] = [describeText(plan), describeMermaid(plan)]
+    for (const line of [
+      /branch-1: large, small +<- peek-1/,
+      /merge near +<- branch-1\.large, branch-1\.small/,
+      /Sub-topology far \(2 tasks\)\n {2}reads {6}shop\.far-repartition\n {2}merge shop\.far-repartition +<- branch-1\.large, smalls/,
+    ]) {
+      assert.match(text, line)
+    }
+    const idOf = (label: string): string => new RegExp(`(n\\d+)\\["${label}"\\]`).exec(mermaid)![1]!
+    for (const edge of [
+      `${idOf('branch-1: large, small')} -- "large" --> ${idOf('branch-1.large')}`,
+      `${idOf('branch-1.small')} --> ${idOf('merge near')}`,
+      `${idOf('branch-1.large')} -- "shop.far-repartition" --> ${idOf('merge shop.far-repartition')}`,
+    ]) {
+      assert.ok(mermaid.includes(edge), edge)
+    }
   })
 
   it('is shown as text and as a Mermaid flowchart with every node', () => {

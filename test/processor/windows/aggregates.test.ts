@@ -52,10 +52,13 @@ function resultsOf(cells: Cells, at: number): unknown[] {
   return results.map((result) => (result === 0 ? 0 : result))
 }
 
+/** Numbers do not ask where they come from. */
+const ANYWHERE = { eventTimeMs: 0, origin: 0, offset: 0, ordinal: 0 }
+
 function fold(cells: Cells, at: number, of: readonly Value[]): void {
   for (const value of of) {
     row.extract(value)
-    row.add(cells, at)
+    row.add(cells, at, ANYWHERE)
   }
 }
 
