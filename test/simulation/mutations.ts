@@ -16,6 +16,7 @@ export interface Mutation {
 
 const COMMIT = 'processor/runtime/commit.ts'
 const OPEN = 'processor/runtime/open.ts'
+const READ_UNTIL = 'log/read-until.ts'
 const RESTORE = 'processor/runtime/restore.ts'
 const WORKER = 'processor/runtime/worker.ts'
 const TASK_SET = 'processor/runtime/task-set.ts'
@@ -168,7 +169,7 @@ export const MUTATIONS: readonly Mutation[] = [
     name: 'a restore ends after its first batch',
     edits: [
       {
-        file: RESTORE,
+        file: READ_UNTIL,
         find: '      if (batch !== null) await take(batch)\n',
         replace: '      if (batch !== null) {\n        await take(batch)\n        break\n      }\n',
       },

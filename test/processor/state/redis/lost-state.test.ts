@@ -39,13 +39,13 @@ describe('state that Redis loses or takes back', () => {
   })
   afterEach(() => state.close())
 
-  /** A write of several chunks, in the middle of which something happens. */
-  function writeWith(happens: () => void, from = 0, rowCount = 20_000): StateWrite {
-    let row = 0
+  /** A write of several chunks, before the last of which something happens. */
+  function writeWith(happens: () => void, from = 0): StateWrite {
+    const later = segmentPrefix(STORE, 1_000)
     return writeAt(from, {
-      records: [rows(many(rowCount, 'new'))],
-      skip: () => {
-        if (++row === rowCount - 5) happens()
+      records: [rows(many(20_000, 'new')), rows({ last: 'new' }, 1_000)],
+      skip: (segment) => {
+        if (segment.equals(later)) happens()
         return false
       },
     })
