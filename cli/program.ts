@@ -159,6 +159,7 @@ function withStores(command: Command): Command {
     .option('-p, --partitions <n>', 'of sources and internal topics; fixed once they exist (default: 4)')
     .option('--metrics-port <port>', '/metrics, /healthz and /readyz; 0 is any free port (default: none)')
     .option('--metrics-host <host>', 'what they are bound to (default: 127.0.0.1)')
+    .option('--json', 'how it is getting on, one JSON object a line')
 }
 
 function addDescribe(program: Command, io: Io): void {
