@@ -1,7 +1,7 @@
 /** What a running role says, and how: a view that is drawn in place, lines for a pipe, or JSON for programs. */
 import type { Clock } from '../../config/clock.ts'
 import type { RunFigures } from '../figures.ts'
-import type { Io } from '../io.ts'
+import type { Io, Output } from '../io.ts'
 import type { Role } from '../wire/run.ts'
 import { Block } from './block.ts'
 import { canRedraw, coloursFor, wantsColours } from './colours.ts'
@@ -38,6 +38,8 @@ export class Reporter {
   #timer: NodeJS.Timeout | null = null
   #resizeTimer: NodeJS.Timeout | null = null
   #last: Progress | null = null
+  #unhook: (() => void) | null = null
+  #isAside = false
   #lastLine = ''
 
   constructor(options: ReporterOptions) {
@@ -66,10 +68,13 @@ export class Reporter {
     if (this.#way === 'json') this.#print({ type: 'start', application, roles, bindings })
     else io.stdout.write(`${bindings}\n`)
     this.#look = look
+    // What is changed by is counted from here.
+    this.#meter.look(look(), this.#options.clock.nowMs())
     this.#timer = setInterval(() => this.#show(), this.#options.everyMs ?? EVERY_MS[this.#way])
     this.#timer.unref()
     if (this.#way !== 'view') return
     io.stdout.on?.('resize', this.#resized)
+    this.#unhook = this.#hook(io.stderr)
     this.#show()
   }
 
@@ -78,6 +83,8 @@ export class Reporter {
     if (this.#timer !== null) clearInterval(this.#timer)
     if (this.#resizeTimer !== null) clearTimeout(this.#resizeTimer)
     this.#options.io.stdout.off?.('resize', this.#resized)
+    this.#unhook?.()
+    this.#unhook = null
     this.#block.clear()
     const look = this.#look
     this.#look = null
@@ -124,10 +131,29 @@ export class Reporter {
 
   /** Other words make the view step aside, so that neither garbles the other. */
   #above(write: () => void): void {
-    const isDrawn = this.#way === 'view' && this.#look !== null
-    if (isDrawn) this.#block.clear()
-    write()
-    if (isDrawn) this.#draw()
+    if (this.#isAside || this.#way !== 'view' || this.#look === null) {
+      write()
+      return
+    }
+    this.#isAside = true
+    try {
+      this.#block.clear()
+      write()
+      this.#draw()
+    } finally {
+      this.#isAside = false
+    }
+  }
+
+  /** What Node and libraries say on the same terminal goes above the view too. */
+  #hook(stderr: Output): (() => void) | null {
+    if (stderr.isTTY !== true) return null
+    const write = stderr.write.bind(stderr)
+    stderr.write = (text) => {
+      this.#above(() => write(text))
+      return true
+    }
+    return () => (stderr.write = write)
   }
 
   #print(object: Record<string, unknown>): void {

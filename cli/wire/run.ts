@@ -214,6 +214,8 @@ export class Run {
   readonly #parts: RunParts
   readonly #gains = new TaskGains()
   #totals = new Map<string, number>()
+  /** By source: what was seen last, also when the tasks have gone. */
+  readonly #watermarks = new Map<string, number>()
 
   constructor(parts: RunParts) {
     this.#parts = parts
@@ -249,7 +251,7 @@ export class Run {
     })
     pressure.start()
     try {
-      return await runRoles(
+      const outcome = await runRoles(
         {
           log: stores.log,
           plan,
@@ -261,6 +263,9 @@ export class Run {
         },
         signal,
       )
+      // What is said last is how it is.
+      if (outcome === 'drained') await pressure.look()
+      return outcome
     } finally {
       pressure.stop()
     }
@@ -306,12 +311,13 @@ export class Run {
     const { plan, worker, lags, options } = this.#parts
     const topic = plan.topicOf(node)
     const seen = (worker?.tasks ?? []).filter(({ sub }) => sub.inputTopic === topic)
-    const watermarkMs = Math.min(...seen.map(({ watermarkMs }) => watermarkMs))
+    const least = Math.min(...seen.map(({ watermarkMs }) => watermarkMs))
+    if (Number.isFinite(least)) this.#watermarks.set(node.name, least)
     return {
       name: node.name,
       read: progress === undefined ? 0 : progress.processed + progress.invalid,
       invalid: progress?.invalid ?? 0,
-      watermarkMs: Number.isFinite(watermarkMs) ? watermarkMs : (progress?.t ?? null),
+      watermarkMs: this.#watermarks.get(node.name) ?? progress?.t ?? null,
       lag: lags.ofTopic(topic),
       input: progress === undefined ? null : inputOf(progress, options.settings.exitWhenDone),
     }

@@ -8,6 +8,7 @@ export class Screen {
   /** How often a line was longer than the terminal is wide. */
   wraps = 0
   readonly #listeners = new Set<() => void>()
+  #written: PromiseWithResolvers<void> | null = null
   /** Scrolled out ones included; `goesOn`: it was broken, and the next row is the rest of it. */
   #lines: { text: string; goesOn: boolean }[] = [{ text: '', goesOn: false }]
   #row = 0
@@ -38,7 +39,14 @@ export class Screen {
     return whole
   }
 
+  /** Resolves when something has been written. */
+  written(): Promise<void> {
+    return (this.#written ??= Promise.withResolvers<void>()).promise
+  }
+
   write(text: string): void {
+    this.#written?.resolve()
+    this.#written = null
     for (const part of text.match(/\u001b\[[?\d;]*[A-Za-z]|[^]/g) ?? []) this.#take(part)
   }
 
