@@ -18,6 +18,8 @@ export function dataCheck(path: string): Check {
     name,
     run: () => {
       const found: Finding[] = []
+      const parts = ['log', 'state', 'warehouse.duckdb'].map((part) => join(path, part))
+      if (!parts.some((part) => existsSync(part))) return [ok(name, 'nothing has run here yet')]
       const log = lmdbDamage(join(path, 'log'))
       if (log !== null) {
         found.push(
@@ -59,12 +61,7 @@ export function dataCheck(path: string): Check {
           ),
         ]
       }
-      return [
-        ok(
-          name,
-          existsSync(join(path, 'log')) ? 'its files are there and whole' : 'nothing has run here yet',
-        ),
-      ]
+      return [ok(name, 'its files are what they should be')]
     },
   }
 }
@@ -88,7 +85,7 @@ export function clockCheck(path: string, clock: Clock): Check {
     run: () => {
       const files = ['log/data.mdb', 'state/data.mdb', 'warehouse.duckdb'].map((file) => join(path, file))
       const nowMs = clock.nowMs()
-      const written = files.filter(existsSync).map((file) => statSync(file).mtimeMs)
+      const written = files.filter((file) => existsSync(file)).map((file) => statSync(file).mtimeMs)
       const aheadMs = Math.max(0, ...written) - nowMs
       const now = new Date(nowMs).toISOString()
       if (aheadMs <= MOST_SKEW_MS) return [ok(name, now)]
