@@ -63,6 +63,7 @@ const MAX_BACKOFF_MS = 5_000
 const FATAL: ReadonlySet<string> = new Set([
   'UNKNOWN_TOPIC',
   'RECORD_TOO_LARGE',
+  'DAMAGED',
   'UNAUTHORIZED',
   'UNSUPPORTED_VERSION',
   'CLUSTER_CHANGED',

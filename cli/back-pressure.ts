@@ -38,7 +38,7 @@ export class BackPressure {
   }
 
   start(): void {
-    this.#timer = setInterval(() => void this.#look(), this.#everyMs)
+    this.#timer = setInterval(() => void this.look(), this.#everyMs)
     this.#timer.unref()
   }
 
@@ -53,7 +53,8 @@ export class BackPressure {
     this.#release()
   }
 
-  async #look(): Promise<void> {
+  /** Looks now, unless that is under way. */
+  async look(): Promise<void> {
     if (this.#looking) return
     this.#looking = true
     try {

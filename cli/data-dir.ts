@@ -20,6 +20,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join, resolve } from 'node:path'
+import { isReadOnly, roomIn } from '../config/disk.ts'
 import { CliError } from './errors.ts'
 
 /** Of everything in the directory together; a part that changes its files in an incompatible way raises it. */
@@ -240,7 +241,14 @@ function makeDirectory(path: string): void {
 
 function unusable(path: string, error: unknown): CliError {
   const { code, message } = error as NodeJS.ErrnoException
-  const what = code === 'EEXIST' || code === 'ENOTDIR' ? 'a file is in its place' : message
+  // Node says ENOENT of a directory that could not be made there.
+  const what = isReadOnly(path)
+    ? 'it is on a read-only file system'
+    : code === 'EEXIST' || code === 'ENOTDIR'
+      ? 'a file is in its place'
+      : code === 'ENOSPC' || code === 'EDQUOT'
+        ? `${message} (${roomIn(path)})`
+        : message
   return new CliError(
     'DATA_DIR_UNUSABLE',
     `${path} cannot be used as the data directory: ${what}. Mend that, or choose another --data-dir.`,

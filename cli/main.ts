@@ -8,6 +8,15 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   throw error
 })
 
+// lmdb prints a commit that failed beside rejecting it: we say it once, in our words.
+const { error: print } = console
+Object.assign(console, {
+  error: (...words: unknown[]) => {
+    const [first] = words
+    if (!(first instanceof Error && /[\\/]lmdb[\\/]/.test(first.stack ?? ''))) print(...words)
+  },
+})
+
 function fail(error: unknown): never {
   process.stderr.write(`${reportError(error).text}\n`)
   process.exit(EXIT.failure)

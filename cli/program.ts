@@ -51,6 +51,7 @@ export function buildProgram(argv: readonly string[], io: Io, setExitCode: SetEx
   addGenerate(program, io)
   addQuery(program, io)
   addProvision(program, io, setExitCode)
+  addStatus(program, io)
   addDoctor(program, io, setExitCode)
   addCompletion(program, io)
   for (const command of program.commands) command.addHelpText('after', examplesOf(command.name()))
@@ -160,6 +161,7 @@ function withStores(command: Command): Command {
     .option('-p, --partitions <n>', 'of sources and internal topics; fixed once they exist (default: 4)')
     .option('--metrics-port <port>', '/metrics, /healthz and /readyz; 0 is any free port (default: none)')
     .option('--metrics-host <host>', 'what they are bound to (default: 127.0.0.1)')
+    .option('--json', 'how it is getting on, one JSON object a line')
 }
 
 function addDescribe(program: Command, io: Io): void {
@@ -217,6 +219,22 @@ function addProvision(program: Command, io: Io, setExitCode: SetExitCode): void 
     .action(async (pipeline: string, flags: Record<string, unknown>) => {
       const { provisionCommand } = await import('./commands/provision.ts')
       setExitCode(await provisionCommand({ pipeline, flags, io }))
+    })
+}
+
+function addStatus(program: Command, io: Io): void {
+  program
+    .command('status')
+    .description('show all processes of a pipeline, and how far each part of it is')
+    .argument('<pipeline>', "a shipped pipeline's name, or the path of your own")
+    .option('-d, --data-dir <dir>', 'where it runs, embedded (default: millrace-data)')
+    .option('-w, --warehouse <dir>', 'on Kafka: where the tables are (default: millrace-data)')
+    .option('--embedded', 'local disk even if KAFKA_BROKERS is set')
+    .option('-p, --partitions <n>', 'of sources and internal topics (default: as they have)')
+    .option('--json', 'one JSON object')
+    .action(async (pipeline: string, flags: Record<string, unknown>) => {
+      const { statusCommand } = await import('./commands/status.ts')
+      await statusCommand({ pipeline, flags, io })
     })
 }
 

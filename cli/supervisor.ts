@@ -6,7 +6,7 @@ import type { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Backoff } from '../config/backoff.ts'
 import { EXIT } from './errors.ts'
-import type { ProgressOutput } from './progress.ts'
+import type { Output } from './io.ts'
 
 /** Set for a copy: it ends cleanly when whoever supervises it is gone. */
 export const SUPERVISED = 'MILLRACE_SUPERVISED'
@@ -26,8 +26,10 @@ export interface SuperviseOptions {
   readonly program: string
   readonly copies: readonly Copy[]
   /** Their lines, each behind the copy's number from 1 on. */
-  readonly stdout: ProgressOutput
-  readonly stderr: ProgressOutput
+  readonly stdout: Output
+  readonly stderr: Output
+  /** Lines of standard output are JSON objects: the number goes into each, as `copy`. */
+  readonly json?: boolean
   /** Ends all of them cleanly. */
   readonly signal: AbortSignal
   readonly random?: () => number
@@ -72,7 +74,7 @@ async function keepRunning(copy: Copy, number: number, options: SuperviseOptions
 async function runOnce(
   { args, env }: Copy,
   number: number,
-  { program, stdout, stderr, signal }: SuperviseOptions,
+  { program, stdout, stderr, json = false, signal }: SuperviseOptions,
 ): Promise<{ code: number; how: string }> {
   // A group of its own: Ctrl+C in the terminal reaches it once, through us.
   const child = spawn(process.execPath, [...process.execArgv, program, ...args], {
@@ -84,8 +86,10 @@ async function runOnce(
   if (signal.aborted) stop()
   signal.addEventListener('abort', stop)
   const closed = once(child, 'close')
-  void passOn(child.stdout!, number, stdout)
-  void passOn(child.stderr!, number, stderr)
+  const numbered = (line: string): string => `[${number}] ${line}\n`
+  const inObject = (line: string): string => `{"copy":${number},${line.slice(1)}\n`
+  void passOn(child.stdout!, json ? inObject : numbered, stdout)
+  void passOn(child.stderr!, numbered, stderr)
   const [code, by] = (await closed) as [number | null, NodeJS.Signals | null]
   signal.removeEventListener('abort', stop)
   return { code: code ?? EXIT.failure, how: by === null ? `with code ${code}` : `by ${by}` }
@@ -97,6 +101,6 @@ function end(child: ChildProcess): void {
   child.once('exit', () => clearTimeout(timer))
 }
 
-async function passOn(stream: Readable, number: number, output: ProgressOutput): Promise<void> {
-  for await (const line of createInterface({ input: stream })) output.write(`[${number}] ${line}\n`)
+async function passOn(stream: Readable, as: (line: string) => string, output: Output): Promise<void> {
+  for await (const line of createInterface({ input: stream })) output.write(as(line))
 }

@@ -7,6 +7,8 @@ export interface TestScale {
   readonly kills: number
   /** kill -9 of one part (the log, a sink) on its own. */
   readonly partKills: number
+  /** Copies of a data directory, taken at random moments of a run, that are opened and finished. */
+  readonly copies: number
   /** Runs of a property test that keeps to memory. */
   readonly propertyRuns: number
   /** Runs of a property test that starts a whole topology or touches the disk. */
@@ -23,6 +25,7 @@ const SCALES = {
   ci: {
     kills: 4,
     partKills: 3,
+    copies: 3,
     propertyRuns: 100,
     slowPropertyRuns: 15,
     simulatedSeedsAFamily: 25,
@@ -32,6 +35,7 @@ const SCALES = {
   developer: {
     kills: 5,
     partKills: 5,
+    copies: 4,
     propertyRuns: 200,
     slowPropertyRuns: 25,
     simulatedSeedsAFamily: 25,
@@ -41,6 +45,7 @@ const SCALES = {
   full: {
     kills: 25,
     partKills: 25,
+    copies: 40,
     propertyRuns: 5_000,
     slowPropertyRuns: 500,
     simulatedSeedsAFamily: 1_000,

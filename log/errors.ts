@@ -14,8 +14,10 @@ export type LogErrorCode =
   | 'RECORD_TOO_LARGE'
   /** The call does not fit the object's state: a bug of the caller. */
   | 'INVALID_STATE'
-  /** The storage refused (disk full, damaged file): nothing of this call is acknowledged. */
+  /** The storage refused (disk full, disk broken): nothing of this call is acknowledged. */
   | 'STORAGE'
+  /** What was written is not what is read: restore it from a copy. Trying again does not mend it. */
+  | 'DAMAGED'
   /** Log-in or permission refused, or a certificate that is not trusted: trying again does not mend it. */
   | 'UNAUTHORIZED'
   /** The server is older than the least version that has what is needed. */

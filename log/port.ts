@@ -50,6 +50,26 @@ export interface PartitionOffsets {
   readonly end: number
 }
 
+/** Who is in a group, for display: it may be another at the next look. */
+export interface GroupDescription {
+  readonly groupId: string
+  /** `empty`: nobody is in it, or it never was. */
+  readonly state: 'empty' | 'rebalancing' | 'stable'
+  readonly members: readonly GroupMember[]
+}
+
+export interface GroupMember {
+  readonly memberId: string
+  /** How the process is named at the log, and where it connects from; '' where all is one process. */
+  readonly clientId: string
+  readonly host: string
+  /** As in {@link GroupConsumerOptions}; '' while the group rebalances. */
+  readonly cohort: string
+  readonly partitions: readonly TopicPartition[]
+  /** The cohort that has the partitions where this member's does not; else null. */
+  readonly waitsFor: string | null
+}
+
 export interface Log {
   readonly admin: LogAdmin
   transactionalProducer(options: TransactionalProducerOptions): TransactionalProducer
@@ -71,6 +91,8 @@ export interface LogAdmin {
   offsets(partitions: readonly TopicPartition[]): Promise<PartitionOffsets[]>
   /** Makes everything below `offset` unreadable; its space is freed sooner or later. */
   deleteRecords(before: readonly (TopicPartition & { offset: number })[]): Promise<void>
+  /** In the order asked. */
+  describeGroups(groupIds: readonly string[]): Promise<GroupDescription[]>
   /** Committed offsets of a group, for display; no stability is asked. null: none committed. */
   groupOffsets(groupId: string, partitions: readonly TopicPartition[]): Promise<(OffsetAndMetadata | null)[]>
 }

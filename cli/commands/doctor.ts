@@ -1,6 +1,8 @@
-import { resolve } from 'node:path'
+import { join, resolve } from 'node:path'
 import { systemClock } from '../../config/clock.ts'
+import { clockCheck, dataCheck } from '../doctor/data.ts'
 import { runChecks, type Check, type Finding } from '../doctor/findings.ts'
+import { modulesCheck, scriptsCheck } from '../doctor/installation.ts'
 import { kafkaCheck } from '../doctor/kafka.ts'
 import { directoryCheck, nodeCheck, portCheck } from '../doctor/machine.ts'
 import { neededTopics } from '../doctor/needed-topics.ts'
@@ -36,9 +38,15 @@ export async function doctorCommand({ pipeline: name, flags, io }: DoctorArgumen
   const settings = resolveSettings({ flags, env: io.env, cwd: io.cwd })
   const loaded = name === null ? null : await loadPipeline(name, io.cwd)
   const { stack, dataDir, warehouse, metricsPort, metricsHost } = settings
-  const checks: Check[] = [nodeCheck(process.versions.node)]
-  if (stack === null) checks.push(directoryCheck('data directory', resolve(io.cwd, dataDir)))
-  else
+  const checks: Check[] = [
+    nodeCheck(process.versions.node),
+    modulesCheck(),
+    scriptsCheck(join(import.meta.dirname, '..', '..')),
+  ]
+  if (stack === null) {
+    const path = resolve(io.cwd, dataDir)
+    checks.push(directoryCheck('data directory', path), dataCheck(path), clockCheck(path, systemClock))
+  } else
     checks.push(
       directoryCheck('warehouse', resolve(io.cwd, warehouse)),
       ...stackChecks(stack, settings, loaded, name),

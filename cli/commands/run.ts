@@ -3,15 +3,16 @@ import { createLogger, type Logger } from '../../telemetry/log.ts'
 import { openDataDir } from '../data-dir.ts'
 import { CliError, EXIT } from '../errors.ts'
 import { counted, formatCount, formatElapsed } from '../format.ts'
+import type { RunFigures } from '../figures.ts'
 import type { Io } from '../io.ts'
+import { Reporter } from '../live/reporter.ts'
 import { loadPipeline } from '../pipelines.ts'
-import { Progress } from '../progress.ts'
 import { DEFAULT_DATA_DIR, resolveSettings, type Settings } from '../settings.ts'
 import { onStopSignal } from '../signals.ts'
 import { formatTable } from '../table.ts'
 import { checkStack } from '../wire/check.ts'
 import { bindInputs } from '../wire/inputs.ts'
-import { openRun, type Role, type Run, type RunFigures } from '../wire/run.ts'
+import { openRun, type Role, type Run } from '../wire/run.ts'
 
 export interface RunArguments {
   readonly pipeline: string
@@ -34,20 +35,26 @@ export async function runPipelineCommand({
   const settings = resolveSettings({ flags, env: io.env, cwd: io.cwd })
   if (settings.stack !== null) checkStack(settings.stack, roles.includes('process'))
   const loaded = await loadPipeline(name, io.cwd)
-  const logger = loggerOf(io, loaded.pipeline.name)
+  const reporter = new Reporter({
+    io,
+    clock: systemClock,
+    application: loaded.pipeline.name,
+    roles,
+    isFinite: settings.exitWhenDone,
+    json: flags['json'] === true,
+  })
+  const logger = loggerOf(io, loaded.pipeline.name, (line) => reporter.error(line))
   const inputs = roles.includes('bridge') ? await bindInputs(loaded, settings) : new Map<string, never>()
   const stop = new AbortController()
   // Before anything is opened: a Ctrl+C while a large directory opens must end it cleanly too.
   const removeSignals = onStopSignal((signal) => {
-    io.stderr.write(`${signal}: ending cleanly; once more ends at once (nothing is lost either way).\n`)
+    reporter.error(`${signal}: ending cleanly; once more ends at once (nothing is lost either way).\n`)
     stop.abort()
   })
   try {
     const directory = directoryOf(settings, roles)
     const dataDir = directory === null ? null : openDataDir(directory)
     try {
-      // Beside the output until its first line, what the run is bound to, can be told.
-      const say = { notice: (message: string): void => void io.stderr.write(`${message}\n`) }
       const run = await openRun({
         loaded,
         roles: new Set(roles),
@@ -56,10 +63,10 @@ export async function runPipelineCommand({
         clock: systemClock,
         logger,
         signal: stop.signal,
-        notice: (message) => say.notice(message),
+        notice: (message) => reporter.notice(message),
       })
       try {
-        await show({ run, roles, settings, stop: stop.signal, io, name, say })
+        await show({ run, roles, settings, stop: stop.signal, io, name, reporter })
       } finally {
         await run.close()
       }
@@ -89,36 +96,24 @@ interface Showing {
   readonly io: Io
   /** As the user named the pipeline. */
   readonly name: string
-  /** Where the run's notices go; above the progress while there is one. */
-  readonly say: { notice: (message: string) => void }
+  readonly reporter: Reporter
 }
 
-async function show({ run, roles, settings, stop, io, name, say }: Showing): Promise<void> {
-  io.stdout.write(`${run.bindings}\n`)
+async function show({ run, roles, settings, stop, io, name, reporter }: Showing): Promise<void> {
   const startedMs = systemClock.nowMs()
-  const progress = new Progress({ output: io.stdout, line: () => progressLine(run.figures(), roles) })
-  say.notice = (message) => progress.say(message)
+  reporter.begin(run.bindings, () => run.figures())
   let outcome: 'drained' | 'stopped'
   try {
     outcome = await run.run(stop)
-  } finally {
-    progress.stop()
+  } catch (error) {
+    reporter.end('failed')
+    throw error
   }
+  if (!reporter.end(outcome)) return
   io.stdout.write(summary(run.figures(), roles, outcome, systemClock.nowMs() - startedMs))
   if (!roles.includes('sink')) return
   const where = settings.warehouse === DEFAULT_DATA_DIR ? '' : ` --data-dir ${settings.warehouse}`
   io.stdout.write(`Ask it: npx millrace query ${name}${where}\n`)
-}
-
-function progressLine({ read, invalid, lag, tables }: RunFigures, roles: readonly Role[]): string {
-  const rows = tables.reduce((sum, { written }) => sum + written, 0)
-  return [
-    ...(roles.includes('bridge')
-      ? [`${counted(read, 'record')} read (${formatCount(invalid)} invalid)`]
-      : []),
-    `${formatCount(lag)} waiting`,
-    ...(roles.includes('sink') ? [`${counted(rows, 'row')} written`] : []),
-  ].join(', ')
 }
 
 function summary(
@@ -165,9 +160,9 @@ function processed({ totals }: RunFigures): string[] {
   ]
 }
 
-function loggerOf(io: Io, pipeline: string): Logger {
+function loggerOf(io: Io, pipeline: string, write: (line: string) => void): Logger {
   try {
-    return createLogger(io.env['MILLRACE_LOG_LEVEL'], { pipeline })
+    return createLogger(io.env['MILLRACE_LOG_LEVEL'], { pipeline }, write)
   } catch (error) {
     if (!(error instanceof RangeError)) throw error
     throw new CliError('BAD_SETTING', `MILLRACE_LOG_LEVEL: ${error.message}.`)

@@ -49,7 +49,14 @@ export async function superviseCommand({ argv, flags, io }: SuperviseArguments):
   })
   try {
     const { stdout, stderr } = io
-    return await supervise({ program: PROGRAM, copies, stdout, stderr, signal: stop.signal })
+    return await supervise({
+      program: PROGRAM,
+      copies,
+      stdout,
+      stderr,
+      json: flags['json'] === true,
+      signal: stop.signal,
+    })
   } finally {
     removeSignals()
   }

@@ -3,6 +3,7 @@ import { constants } from 'node:fs'
 import { access, stat, statfs } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { dirname } from 'node:path'
+import { isReadOnly } from '../../config/disk.ts'
 import { failure, ok, warning, type Check, type Finding } from './findings.ts'
 
 /** As cli/millrace.js has it; from it on Node runs TypeScript. */
@@ -42,6 +43,15 @@ export function directoryCheck(name: string, path: string): Check {
       if (!(await stat(existing)).isDirectory()) {
         const other = 'Name another directory, or move that file away.'
         return [failure(name, `${existing} is a file, not a directory`, other)]
+      }
+      if (isReadOnly(existing)) {
+        return [
+          failure(
+            name,
+            `${existing} is on a read-only file system`,
+            `mount -o remount,rw "$(findmnt -no TARGET -T ${existing})", or use a directory elsewhere.`,
+          ),
+        ]
       }
       try {
         await access(existing, constants.R_OK | constants.W_OK | constants.X_OK)

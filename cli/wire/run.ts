@@ -2,10 +2,10 @@
 import { join } from 'node:path'
 import type { SourceNotice } from '../../bridge/errors.ts'
 import { sourcesTopic, sourcesTopicConfig } from '../../bridge/positions.ts'
-import { openSources, type Sources } from '../../bridge/sources.ts'
+import { openSources, type SourceProgress, type Sources } from '../../bridge/sources.ts'
 import type { Clock } from '../../config/clock.ts'
 import type { Log } from '../../log/port.ts'
-import { processGroupId, processingLag } from '../../processor/runtime/lag.ts'
+import { processGroupId } from '../../processor/runtime/lag.ts'
 import { setUp } from '../../processor/runtime/setup.ts'
 import { Worker } from '../../processor/runtime/worker.ts'
 import type { SourceNode } from '../../processor/topology/graph.ts'
@@ -14,6 +14,8 @@ import { openWarehouse, WAREHOUSE_FILE } from '../../sinks/local/warehouse.ts'
 import type { Logger } from '../../telemetry/log.ts'
 import type { TelemetryServer } from '../../telemetry/server.ts'
 import { BackPressure } from '../back-pressure.ts'
+import { sumOf, TaskGains, type InputState, type RunFigures, type SourceState } from '../figures.ts'
+import { Lags } from '../lags.ts'
 import type { LoadedPipeline } from '../pipelines.ts'
 import { planFor } from '../plan-for.ts'
 import { runRoles } from '../roles.ts'
@@ -41,24 +43,13 @@ export interface RunOptions {
   readonly notice: (message: string) => void
 }
 
-export interface RunFigures {
-  /** By this run, invalid ones included. */
-  readonly read: number
-  readonly invalid: number
-  readonly behindWatermark: number
-  /** Records on their way, at the last look. */
-  readonly lag: number
-  readonly tables: readonly { readonly name: string; readonly written: number }[]
-  /** Totals of the whole life of this process' tasks, by node and what is counted: `metrics.closed`. */
-  readonly totals: ReadonlyMap<string, number>
-}
-
 interface RunParts {
   readonly stores: Stores
   readonly plan: Plan
   readonly worker: Worker | null
   readonly sources: Sources | null
   readonly sinks: readonly BoundSink[]
+  readonly lags: Lags
   readonly pressure: BackPressure
   /** null: nobody asked for one. */
   readonly server: TelemetryServer | null
@@ -119,8 +110,9 @@ export async function openRun(options: RunOptions): Promise<Run> {
             instance: settings.instance,
             ...(telemetry !== null && { tell: (event) => telemetry.sinkEvent(event) }),
           })
+    const lags = new Lags(log, plan, sinks)
     const pressure = new BackPressure({
-      lag: lagOf(log, plan, sinks),
+      lag: () => lags.look(),
       everyMs: LOOK_EVERY_MS[settings.stack === null ? 'embedded' : 'stack'],
     })
     const sources = roles.has('bridge')
@@ -133,7 +125,7 @@ export async function openRun(options: RunOptions): Promise<Run> {
       sources,
       sinks: sinks.map(({ runner }) => runner),
     })
-    return new Run({ stores, plan, worker, sources, sinks, pressure, server, options, closers })
+    return new Run({ stores, plan, worker, sources, sinks, lags, pressure, server, options, closers })
   } catch (error) {
     for (const close of closers) await close()
     throw error
@@ -220,7 +212,10 @@ function openBridge({ log, plan, schemaIds, options, gate }: BridgeParts): Promi
 /** The roles of one process, opened; {@link openRun} makes it. */
 export class Run {
   readonly #parts: RunParts
+  readonly #gains = new TaskGains()
   #totals = new Map<string, number>()
+  /** By source: what was seen last, also when the tasks have gone. */
+  readonly #watermarks = new Map<string, number>()
 
   constructor(parts: RunParts) {
     this.#parts = parts
@@ -256,7 +251,7 @@ export class Run {
     })
     pressure.start()
     try {
-      return await runRoles(
+      const outcome = await runRoles(
         {
           log: stores.log,
           plan,
@@ -268,26 +263,63 @@ export class Run {
         },
         signal,
       )
+      // What is said last is how it is.
+      if (outcome === 'drained') await pressure.look()
+      return outcome
     } finally {
       pressure.stop()
     }
   }
 
   figures(): RunFigures {
-    const { sources, sinks, pressure } = this.#parts
+    const { plan, worker, sources, sinks, lags, pressure } = this.#parts
     const counts = sources?.progress() ?? []
-    const sum = (of: (source: (typeof counts)[number]) => number): number =>
+    const sum = (of: (source: SourceProgress) => number): number =>
       counts.reduce((total, source) => total + of(source), 0)
     this.#countTasks()
+    const gained = this.#gains.totals()
+    const roots = plan.subTopologies.filter(({ upstream }) => upstream === null).map(({ name }) => name)
     return {
       read: sum(({ processed, invalid }) => processed + invalid),
       invalid: sum(({ invalid }) => invalid),
       behindWatermark: sum(({ behindWatermark }) => behindWatermark),
       lag: pressure.lastLag,
+      sources: sourcesOf(plan).map((node) =>
+        this.#sourceState(
+          node,
+          counts.find(({ name }) => name === node.name),
+        ),
+      ),
       tables: sinks
         .filter(({ isTable }) => isTable)
-        .map(({ name, runner }) => ({ name, written: runner.rowsWritten })),
+        .map(({ name, runner }) => ({ name, written: runner.rowsWritten, lag: lags.ofSink(name) })),
+      tasks: worker && {
+        open: worker.tasks.length,
+        restoring: worker.restoring,
+        // What is repartitioned is the same records once more.
+        processed: sumOf(gained, 'records', (node) => roots.includes(node)),
+        closed: sumOf(gained, 'closed'),
+        late: sumOf(gained, 'late'),
+        duplicates: sumOf(gained, 'duplicates'),
+        refused: sumOf(gained, 'refused'),
+      },
       totals: this.#totals,
+    }
+  }
+
+  #sourceState(node: SourceNode, progress: SourceProgress | undefined): SourceState {
+    const { plan, worker, lags, options } = this.#parts
+    const topic = plan.topicOf(node)
+    const seen = (worker?.tasks ?? []).filter(({ sub }) => sub.inputTopic === topic)
+    const least = Math.min(...seen.map(({ watermarkMs }) => watermarkMs))
+    if (Number.isFinite(least)) this.#watermarks.set(node.name, least)
+    return {
+      name: node.name,
+      read: progress === undefined ? 0 : progress.processed + progress.invalid,
+      invalid: progress?.invalid ?? 0,
+      watermarkMs: this.#watermarks.get(node.name) ?? progress?.t ?? null,
+      lag: lags.ofTopic(topic),
+      input: progress === undefined ? null : inputOf(progress, options.settings.exitWhenDone),
     }
   }
 
@@ -309,6 +341,7 @@ export class Run {
 
   #countTasks(): void {
     const tasks = this.#parts.worker?.tasks ?? []
+    this.#gains.look(tasks)
     if (tasks.length === 0) return
     const totals = new Map<string, number>()
     for (const task of tasks) {
@@ -324,13 +357,17 @@ function sourcesOf({ pipeline }: Plan): SourceNode[] {
   return pipeline.graph.nodes.filter((node) => node.kind === 'source')
 }
 
-/** How far the slowest way behind the sources is back. */
-function lagOf(log: Log, plan: Plan, sinks: readonly BoundSink[]): () => Promise<number> {
-  return async () => {
-    const [behind, ...rows] = await Promise.all([
-      processingLag(log, plan),
-      ...sinks.map(({ runner }) => runner.lag()),
-    ])
-    return behind + Math.max(0, ...rows)
+/** How far a source with an end has come. */
+function inputOf({ reader }: SourceProgress, isFinite: boolean): InputState | null {
+  const { files, generated } = reader
+  if (generated !== undefined) {
+    const { index, count } = generated
+    return count === null ? null : { done: Math.min(index, count), total: count, unit: 'records' }
+  }
+  if (!isFinite || files.length === 0) return null
+  return {
+    done: files.reduce((sum, { consumed }) => sum + consumed, 0),
+    total: files.reduce((sum, { size }) => sum + size, 0),
+    unit: 'bytes',
   }
 }

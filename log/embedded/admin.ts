@@ -1,5 +1,6 @@
 import { LogError } from '../errors.ts'
 import type {
+  GroupDescription,
   LogAdmin,
   OffsetAndMetadata,
   PartitionOffsets,
@@ -71,6 +72,11 @@ export class EmbeddedAdmin implements LogAdmin {
       )
     }
     await Promise.all(asked.map(({ partition, offset }) => this.#cleaner.raiseStart(partition, offset)))
+  }
+
+  async describeGroups(groupIds: readonly string[]): Promise<GroupDescription[]> {
+    this.#core.assertOpen()
+    return groupIds.map((groupId) => this.#groups.get(groupId).describe())
   }
 
   async groupOffsets(

@@ -16,6 +16,8 @@ export interface CoreOptions {
   readonly cacheBytes: number
   readonly maxSegmentBytes: number
   readonly maxTransactionBytes: number
+  /** What is touched has nowhere to go. */
+  readonly readOnly: boolean
 }
 
 interface TopicEntry {
@@ -244,7 +246,7 @@ export class LogCore {
   /** Writes what is still to be written, and lets the store go. */
   async close(): Promise<void> {
     try {
-      await this.writer.drain()
+      if (!this.options.readOnly) await this.writer.drain()
     } finally {
       await this.options.storage.close()
     }

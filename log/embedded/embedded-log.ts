@@ -16,7 +16,7 @@ import { Cleaner, type CleanerOptions } from './cleaner.ts'
 import { EmbeddedGroupConsumer } from './consumer.ts'
 import { LogCore, type CoreOptions } from './core.ts'
 import { Groups } from './groups.ts'
-import { openLmdbStorage } from './lmdb-storage.ts'
+import { damaged, openLmdbStorage } from './lmdb-storage.ts'
 import { MemoryStorage } from './memory-storage.ts'
 import { EmbeddedIdempotentProducer, EmbeddedTransactionalProducer } from './producers.ts'
 import { EmbeddedPartitionReader } from './reader.ts'
@@ -45,6 +45,8 @@ export interface DirectoryOptions extends EmbeddedLogOptions {
   readonly cacheBytes?: number
   /** Address space for the store's file, not memory; it need not exist. Default 256 GiB. */
   readonly mapBytes?: number
+  /** Shows what is durable, beside the process that has the directory too; writes are refused. Default false. */
+  readonly readOnly?: boolean
 }
 
 export interface EmbeddedLogStats {
@@ -64,11 +66,12 @@ export interface EmbeddedLog extends Log {
 /**
  * The log on local disk, in one lmdb file: durable to kill -9, for one process at a time.
  *
- * @throws LogError STORAGE when the directory cannot be opened
+ * @throws LogError STORAGE when the directory cannot be opened, DAMAGED when what it holds is no log
  */
 export async function openEmbeddedLog(options: DirectoryOptions): Promise<EmbeddedLog> {
-  const storage = openLmdbStorage(options.directory, options.mapBytes ?? 2 ** 38)
-  return openLogOn(storage, options, options.cacheBytes ?? 32 * 2 ** 20)
+  const { readOnly = false } = options
+  const storage = openLmdbStorage(options.directory, options.mapBytes ?? 2 ** 38, readOnly)
+  return openLogOn(storage, options, options.cacheBytes ?? 32 * 2 ** 20, readOnly)
 }
 
 /** The same log in memory, for tests of what stands above it. */
@@ -81,6 +84,7 @@ export async function openLogOn(
   storage: SegmentStorage,
   options: EmbeddedLogOptions,
   cacheBytes: number,
+  readOnly = false,
 ): Promise<EmbeddedLog> {
   const coreOptions: CoreOptions = {
     storage,
@@ -89,17 +93,21 @@ export async function openLogOn(
     cacheBytes,
     maxSegmentBytes: options.maxSegmentBytes ?? 2 ** 20,
     maxTransactionBytes: options.maxTransactionBytes ?? 256 * 2 ** 20,
+    readOnly,
   }
-  const { core, entries, dropped } = await LogCore.open(coreOptions).catch(async (error: unknown) => {
+  try {
+    const { core, entries, dropped } = await LogCore.open(coreOptions)
+    const log = new StandingLog(core, entries, {
+      compactMinBytes: options.compactMinBytes ?? 16 * 2 ** 20,
+      tombstoneRetentionMs: options.tombstoneRetentionMs ?? 24 * 3_600_000,
+    })
+    log.cleaner.resume(dropped)
+    return log
+  } catch (error) {
     await storage.close()
-    throw error
-  })
-  const log = new StandingLog(core, entries, {
-    compactMinBytes: options.compactMinBytes ?? 16 * 2 ** 20,
-    tombstoneRetentionMs: options.tombstoneRetentionMs ?? 24 * 3_600_000,
-  })
-  log.cleaner.resume(dropped)
-  return log
+    // Entries are JSON that we wrote.
+    throw error instanceof SyntaxError ? damaged(error.message, error) : error
+  }
 }
 
 class StandingLog implements EmbeddedLog {

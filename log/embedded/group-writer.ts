@@ -105,7 +105,7 @@ export class GroupWriter {
     group[0]!.reject(
       new LogError(
         'STORAGE',
-        `The log's storage refused a write of ${group[0]!.bytes} bytes (${reason}): nothing of it is kept; free space and try again`,
+        `The log's storage refused a write of ${group[0]!.bytes} bytes (${reason}): nothing of it is kept.`,
         { cause: error },
       ),
     )

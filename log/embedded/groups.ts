@@ -1,6 +1,6 @@
 import { LogError } from '../errors.ts'
-import type { GroupMetadata } from '../port.ts'
-import { assignToCohort, type Share } from '../assignor.ts'
+import type { GroupDescription, GroupMetadata } from '../port.ts'
+import { assignToCohort, NO_SHARE, type Share } from '../assignor.ts'
 import type { LogCore } from './core.ts'
 import { GroupOffsets, parseOffsetEntry } from './group-offsets.ts'
 import type { Change } from './storage.ts'
@@ -90,6 +90,15 @@ export class Group {
 
   get isRebalancing(): boolean {
     return this.#rebalancing
+  }
+
+  describe(): GroupDescription {
+    const members = [...this.#members.values()].map(({ memberId, cohort, share }) => {
+      const named = { memberId, clientId: '', host: '' }
+      return this.#rebalancing ? { ...named, cohort: '', ...NO_SHARE } : { ...named, cohort, ...share }
+    })
+    const state = members.length === 0 ? 'empty' : this.#rebalancing ? 'rebalancing' : 'stable'
+    return { groupId: this.groupId, state, members }
   }
 
   has(member: Member): boolean {

@@ -1,22 +1,32 @@
+import { crc32 } from 'node:zlib'
 import { open, type RootDatabase } from 'lmdb'
+import { roomIn } from '../../config/disk.ts'
 import { LogError } from '../errors.ts'
+import { lmdbDamage } from '../lmdb-file.ts'
 import type { Change, SegmentRef, SegmentStorage } from './storage.ts'
 
 const SEGMENT = 1
 const ENTRY = 2
 const SEGMENT_KEY_BYTES = 32
+/** Behind a segment's bytes. Segments of before there were any have none. */
+const CHECKSUM_BYTES = 4
 
 /**
  * Segments and entries in one lmdb database. A write is one lmdb batch: lmdb's own thread commits it
  * and syncs before the promise resolves.
  *
- * @throws LogError STORAGE when the directory cannot be opened
+ * @throws LogError STORAGE when the directory cannot be opened, DAMAGED when what it holds is no log
  */
-export function openLmdbStorage(directory: string, mapBytes: number): SegmentStorage {
+export function openLmdbStorage(directory: string, mapBytes: number, readOnly: boolean): SegmentStorage {
   try {
+    const damage = lmdbDamage(directory)
+    if (damage !== null) throw damaged(damage)
     return new LmdbStorage(
+      directory,
+      readOnly,
       open<Buffer, Buffer>({
         path: directory,
+        readOnly,
         noSubdir: false,
         keyEncoding: 'binary',
         encoding: 'binary',
@@ -31,6 +41,7 @@ export function openLmdbStorage(directory: string, mapBytes: number): SegmentSto
       }),
     )
   } catch (error) {
+    if (error instanceof LogError) throw error
     throw new LogError('STORAGE', `The log in ${directory} cannot be opened: ${String(error)}`, {
       cause: error,
     })
@@ -38,9 +49,13 @@ export function openLmdbStorage(directory: string, mapBytes: number): SegmentSto
 }
 
 class LmdbStorage implements SegmentStorage {
+  readonly #directory: string
+  readonly #readOnly: boolean
   readonly #db: RootDatabase<Buffer, Buffer>
 
-  constructor(db: RootDatabase<Buffer, Buffer>) {
+  constructor(directory: string, readOnly: boolean, db: RootDatabase<Buffer, Buffer>) {
+    this.#readOnly = readOnly
+    this.#directory = directory
     this.#db = db
   }
 
@@ -69,16 +84,19 @@ class LmdbStorage implements SegmentStorage {
     // getBinary copies out of the map: a view would change under its holder when the page is reused.
     const value = reading(() => this.#db.getBinary(encodeKey(segment)))
     if (value === undefined) return null
-    return value.byteOffset % 8 === 0 ? value : alignedCopy(value)
+    return unsealed(value.byteOffset % 8 === 0 ? value : alignedCopy(value), segment, this.#directory)
   }
 
   async write(changes: readonly Change[]): Promise<void> {
+    if (this.#readOnly) throw new Error('it was opened for reading only')
     try {
       await this.#db.batch(() => {
         for (const change of changes) this.#apply(change)
       })
     } catch (error) {
-      throw await reasonOf(error)
+      const reason = await reasonOf(error)
+      const said = reason instanceof Error ? reason.message : String(reason)
+      throw new Error(`${said}; ${roomIn(this.#directory)}`, { cause: reason })
     }
   }
 
@@ -88,18 +106,57 @@ class LmdbStorage implements SegmentStorage {
 
   #apply(change: Change): void {
     const key = 'segment' in change ? encodeKey(change.segment) : entryKey(change.entry)
-    const value = typeof change.value === 'string' ? Buffer.from(change.value) : change.value
+    const value =
+      typeof change.value === 'string' ? Buffer.from(change.value) : change.value && sealed(change.value)
     const written = value === null ? this.#db.remove(key) : this.#db.put(key, value)
     // The batch's promise tells; this one rejects too, with the reason in `commitError`.
     written.catch(reasonOf)
   }
 }
 
+/** With a checksum behind it. */
+function sealed(segment: Buffer): Buffer {
+  const bytes = Buffer.allocUnsafe(segment.length + CHECKSUM_BYTES)
+  bytes.set(segment)
+  bytes.writeUInt32LE(crc32(segment), segment.length)
+  return bytes
+}
+
+/** What {@link sealed} was given, if it still is. */
+function unsealed(
+  bytes: Buffer,
+  { byteLength, partitionId, baseOffset }: SegmentRef,
+  directory: string,
+): Buffer {
+  const segment = bytes.subarray(0, byteLength)
+  const hasNone = bytes.length === byteLength
+  if (
+    hasNone ||
+    (bytes.length === byteLength + CHECKSUM_BYTES && crc32(segment) === bytes.readUInt32LE(byteLength))
+  ) {
+    return segment
+  }
+  throw damaged(
+    `the segment of partition ${partitionId} from offset ${baseOffset} on in ${directory} has changed`,
+  )
+}
+
+/** @param why what was found */
+export function damaged(why: string, cause?: unknown): LogError {
+  return new LogError(
+    'DAMAGED',
+    `The log is damaged: ${why}. Restore the whole data directory from a copy, or move it away and run again on ` +
+      `the same input: all that is in it is made of that.`,
+    { cause },
+  )
+}
+
 function reading<T>(read: () => T): T {
   try {
     return read()
   } catch (error) {
-    throw new LogError('STORAGE', `The log's file cannot be read, it may be damaged: ${String(error)}`, {
+    if (/MDB_(CORRUPTED|PAGE_NOTFOUND|INVALID)/.test(String(error))) throw damaged(String(error), error)
+    throw new LogError('STORAGE', `The log's file cannot be read: ${String(error)}`, {
       cause: error,
     })
   }

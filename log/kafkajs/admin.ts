@@ -1,5 +1,8 @@
+import { NO_SHARE } from '../assignor.ts'
 import { LogError } from '../errors.ts'
 import type {
+  GroupDescription,
+  GroupMember,
   LogAdmin,
   OffsetAndMetadata,
   PartitionOffsets,
@@ -15,7 +18,9 @@ import { createTopicsRequest, deleteTopicsRequest } from './kafkajs-requests.ts'
 import { describeConfigsRequest } from './requests/configs.ts'
 import { deleteRecordsRequest, EARLIEST, LATEST, listOffsetsRequest } from './requests/offsets.ts'
 import type { KafkaRequest, PartitionError } from './requests/request.ts'
+import { describeGroupRequest, type DescribedGroup } from './requests/describe-groups.ts'
 import { cleanupOf, configsOf } from './topic-configs.ts'
+import { decodeAssignment, decodeClaim } from './assigner.ts'
 
 export class KafkaAdmin implements LogAdmin {
   readonly #client: Client
@@ -151,6 +156,20 @@ export class KafkaAdmin implements LogAdmin {
     await this.#atLeaders('Deleting records', before, (some) => deleteRecordsRequest(some, timeoutMs))
   }
 
+  describeGroups(groupIds: readonly string[]): Promise<GroupDescription[]> {
+    return Promise.all(
+      groupIds.map((groupId) => {
+        const subject = `Describing group ${groupId}`
+        return this.#client.retrying(subject, async () => {
+          const request = describeGroupRequest(groupId)
+          const found = await this.#coordinators.send('group', groupId, request, (answer) => answer.errorCode)
+          assertAccepted(found.errorCode, subject)
+          return { groupId, state: stateOf(found), members: found.members.map(memberOf) }
+        })
+      }),
+    )
+  }
+
   async groupOffsets(
     groupId: string,
     partitions: readonly TopicPartition[],
@@ -215,6 +234,18 @@ export class KafkaAdmin implements LogAdmin {
   #assertOpen(): void {
     if (this.#client.isClosing) throw new LogError('CLOSED', 'The log was closed: open it again')
   }
+}
+
+function stateOf({ state }: DescribedGroup): GroupDescription['state'] {
+  if (state === 'Stable') return 'stable'
+  return state === 'Empty' || state === 'Dead' ? 'empty' : 'rebalancing'
+}
+
+function memberOf(member: DescribedGroup['members'][number]): GroupMember {
+  const { memberId, clientId, host, metadata, assignment } = member
+  const cohort = metadata.length === 0 ? '' : decodeClaim(metadata).cohort
+  const share = assignment.length === 0 ? NO_SHARE : decodeAssignment(assignment)
+  return { memberId, clientId, host: host.replace(/^\//, ''), cohort, ...share }
 }
 
 function isKnown(topic: { readonly errorCode: number; readonly topicId: string | null }): boolean {

@@ -19,6 +19,7 @@ const NEEDED: readonly (readonly [key: number, name: string, version: number])[]
   [12, 'Heartbeat', 3],
   [13, 'LeaveGroup', 3],
   [14, 'SyncGroup', 3],
+  [15, 'DescribeGroups', 5],
   [19, 'CreateTopics', 3],
   [20, 'DeleteTopics', 1],
   [21, 'DeleteRecords', 1],

@@ -1,5 +1,5 @@
 import { NO_SHARE, type CohortMember, type Share } from '../assignor.ts'
-import type { GroupMetadata, OffsetAndMetadata, TopicPartition } from '../port.ts'
+import type { GroupDescription, GroupMetadata, OffsetAndMetadata, TopicPartition } from '../port.ts'
 import type { Decision } from './partition.ts'
 import { Refusal, type Wire } from './wire.ts'
 
@@ -60,6 +60,16 @@ export class SimulatedGroup {
 
   get name(): string {
     return `group ${this.groupId}`
+  }
+
+  describe(): GroupDescription {
+    const isStable = this.#state === 'stable'
+    const members = [...this.#members].map(([memberId, { request }]) => {
+      const share = isStable ? (this.#assignments.get(memberId) ?? NO_SHARE) : NO_SHARE
+      return { memberId, clientId: '', host: '', cohort: isStable ? request.cohort : '', ...share }
+    })
+    const state = isStable ? 'stable' : this.#state === 'empty' ? 'empty' : 'rebalancing'
+    return { groupId: this.groupId, state, members }
   }
 
   join(request: JoinRequest, reply: (answer: JoinAnswer | Refusal) => void): void {

@@ -1,6 +1,7 @@
 import type { RecordBatch } from '../batch.ts'
 import type { LogError } from '../errors.ts'
 import type {
+  GroupDescription,
   GroupConsumer,
   GroupConsumerOptions,
   IdempotentProducer,
@@ -143,6 +144,14 @@ class SimulatedAdmin implements LogAdmin {
     await this.#call('DeleteRecords', () => {
       for (const { offset, ...partition } of before) this.#cluster.partition(partition).deleteBefore(offset)
     })
+  }
+
+  async describeGroups(groupIds: readonly string[]): Promise<GroupDescription[]> {
+    const found: GroupDescription[] = []
+    for (const groupId of groupIds) {
+      found.push(await this.#call('DescribeGroups', () => this.#cluster.group(groupId).describe()))
+    }
+    return found
   }
 
   groupOffsets(

@@ -39,6 +39,33 @@ export function decodeTaskRecord(bytes: Buffer, task: string): TaskRecord {
   return record
 }
 
+/** Where a task stood when its record was written, in the record's own words. */
+export interface Standing {
+  readonly topologyHash: string
+  /** The next offset of its input. */
+  readonly position: number | null
+  /** Of its input, epoch ms; null: not known yet. */
+  readonly watermarkMs: number | null
+}
+
+/** For display. @throws TaskRecordError as {@link decodeTaskRecord} */
+export function standingOf(taskRecord: Buffer, task: string): Standing {
+  const { topologyHash, inputs } = decodeTaskRecord(taskRecord, task)
+  const times = inputs.map(({ time }) =>
+    time.kind === 'source'
+      ? time.watermark
+      : time.tasks.reduce<number | null>((least, { watermark = null }) => {
+          return watermark === null ? least : Math.min(least ?? Infinity, watermark)
+        }, null),
+  )
+  const known = times.filter((time) => time !== null)
+  return {
+    topologyHash,
+    position: inputs[0]?.offset ?? null,
+    watermarkMs: known.length === 0 ? null : Math.min(...known),
+  }
+}
+
 /** Written by whoever opens a task; its offset is the fencing token. */
 export interface OpenedRecord {
   readonly memberId: string

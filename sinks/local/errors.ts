@@ -1,3 +1,5 @@
+import { dirname } from 'node:path'
+import { roomIn } from '../../config/disk.ts'
 import { SinkError } from '../port.ts'
 
 /**
@@ -9,10 +11,27 @@ const TEMPORARY = /^(IO|Out of Memory|TransactionContext|Transaction|INTERRUPT|C
 /** What the runner can do something about: UNAVAILABLE where trying again may help, else the error as it is. */
 export function sinkErrorOf(destination: string, error: unknown): unknown {
   if (!(error instanceof Error) || error instanceof SinkError) return error
+  if (CHANGED.test(error.message)) return damagedFile(destination, error)
   // A file that has to be opened again may be held for a moment, or its disk be full.
   const mayOpenLater = error instanceof WarehouseError && error.code !== 'WAREHOUSE_DAMAGED'
   if (!mayOpenLater && !TEMPORARY.test(error.message)) return error
-  return new SinkError('UNAVAILABLE', `${destination} cannot be written: ${error.message}`, { cause: error })
+  const room = error.message.startsWith('IO') || /No space|write file/.test(error.message)
+  const where = room ? ` (${roomIn(dirname(destination))})` : ''
+  return new SinkError('UNAVAILABLE', `${destination} cannot be written: ${error.message}${where}.`, {
+    cause: error,
+  })
+}
+
+/** What is in the file is not what was written; unlike after a full disk, trying again does not mend it. */
+const CHANGED = /not a valid DuckDB database|read enough bytes|corrupt|checksum/i
+
+export function damagedFile(path: string, error: Error): WarehouseError {
+  return new WarehouseError(
+    'WAREHOUSE_DAMAGED',
+    `${path} is damaged or no DuckDB file: ${error.message}. Restore it from a copy, or move it away together ` +
+      `with its .wal file: the next run makes a new one and fills it from the log, as far as the log goes back.`,
+    { cause: error },
+  )
 }
 
 export type WarehouseErrorCode =

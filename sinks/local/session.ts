@@ -6,7 +6,7 @@ import {
   type DuckDBConnection,
   type DuckDBPreparedStatement,
 } from '@duckdb/node-api'
-import { WarehouseError } from './errors.ts'
+import { damagedFile, WarehouseError } from './errors.ts'
 import { splitName } from './types.ts'
 
 export interface SessionOptions {
@@ -166,10 +166,5 @@ function openError(path: string, error: Error): Error {
       cause: error,
     })
   }
-  return new WarehouseError(
-    'WAREHOUSE_DAMAGED',
-    `${path} is damaged or no DuckDB file: ${error.message}. Restore it from a copy, or move it away together ` +
-      `with its .wal file: the next run makes a new one and fills it from the log, as far as the log goes back.`,
-    { cause: error },
-  )
+  return damagedFile(path, error)
 }

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import { createServer as createTcpServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import kafkajs, { type AclOperationTypes, type AclResourceTypes } from 'kafkajs'
+import { modulesCheck, scriptsCheck } from '../../cli/doctor/installation.ts'
 import { resolveSettings } from '../../cli/settings.ts'
 import { inspectTopics } from '../../cli/wire/servers.ts'
 import { startKafka, startRedis, type KafkaServers, type RedisServers } from '../../deploy/stack/servers.ts'
@@ -53,7 +54,7 @@ describe('millrace doctor', () => {
       assert.equal(exitCode, 0)
       assert.deepEqual(
         findings.map(({ check }) => check),
-        ['node', 'data directory'],
+        ['node', 'installation', 'npm scripts', 'data directory', 'data', 'clock'],
       )
       assert.match(of('data directory').message, /millrace-data \(will be made\): [\d,]+ MiB free/)
     })
@@ -62,7 +63,10 @@ describe('millrace doctor', () => {
       writeFileSync(join(cwd, 'file'), '')
       const { exitCode, stdout } = await millrace(['doctor', '--data-dir', 'file/data'], { cwd })
       assert.equal(exitCode, 1)
-      assert.match(stdout, /^✓ node +Node [\d.]+\n✗ data directory +.*\n +→ .*\n\n1 error, 0 warnings\.\n$/)
+      assert.match(
+        stdout,
+        /^✓ node +Node [\d.]+\n[^]*✗ data directory +.*\n +→ .*\n[^]*\n\n1 error, 0 warnings\.\n$/,
+      )
     })
 
     it('says that a directory cannot be written to, and the command that mends it', async function () {
@@ -74,6 +78,59 @@ describe('millrace doctor', () => {
       const { of } = await doctor(['--data-dir', directory])
       assert.equal(of('data directory').status, 'error')
       assert.match(of('data directory').mend!, /^chown .* locked/)
+    })
+
+    it('looks at what is in the directory, and says how to mend what is damaged', async () => {
+      const directory = join(cwd, 'damaged')
+      for (const part of ['log', 'state']) {
+        mkdirSync(join(directory, part), { recursive: true })
+        writeFileSync(join(directory, part, 'data.mdb'), 'something else '.repeat(1_000))
+      }
+      writeFileSync(join(directory, 'warehouse.duckdb'), 'something else')
+      const { exitCode, findings } = await doctor(['--data-dir', directory])
+      assert.equal(exitCode, 1)
+      const mends = findings.filter(({ status }) => status === 'error').map(({ mend }) => mend)
+      assert.equal(mends.length, 3)
+      assert.match(mends[0]!, /^Restore .*damaged from a copy, or mv /)
+      assert.match(mends[1]!, /^rm -r .*state /)
+      assert.match(mends[2]!, /mv .*warehouse\.duckdb /)
+    })
+
+    it('warns of a clock that stands before what was written', async () => {
+      const directory = join(cwd, 'later')
+      mkdirSync(directory)
+      const file = join(directory, 'warehouse.duckdb')
+      writeFileSync(file, `${'\0'.repeat(8)}DUCK`)
+      const later = new Date(Date.now() + 3_600_000)
+      utimesSync(file, later, later)
+      const { of } = await doctor(['--data-dir', directory])
+      assert.equal(of('clock').status, 'warning')
+      assert.match(of('clock').message, /the clock was set back/)
+      assert.match(of('clock').mend!, /^timedatectl/)
+    })
+
+    it('says which module npm has not brought along, and that it held a script back', async () => {
+      const load = (name: string): Promise<unknown> =>
+        name === 'lmdb'
+          ? Promise.reject(new Error('No native build was found\nfor this'))
+          : Promise.resolve({})
+      const [broken] = await modulesCheck(load).run()
+      assert.equal(broken!.status, 'error')
+      assert.match(
+        broken!.message,
+        /^lmdb cannot be loaded \(No native build was found\), and the embedded log/,
+      )
+      assert.match(broken!.mend!, /npm rebuild lmdb$/)
+      const root = join(cwd, 'checkout')
+      mkdirSync(join(root, 'node_modules', 'node'), { recursive: true })
+      assert.equal((await scriptsCheck(join(cwd)).run())[0]!.status, 'ok')
+      writeFileSync(
+        join(root, 'node_modules', 'node', 'package.json'),
+        '{"name": "node", "version": "24.0.0"}',
+      )
+      const [held] = await scriptsCheck(root).run()
+      assert.equal(held!.status, 'warning')
+      assert.match(held!.mend!, /^npm rebuild node/)
     })
 
     it('warns of a metrics port that somebody has', async () => {

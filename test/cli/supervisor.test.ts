@@ -21,7 +21,7 @@ describe('a command as several processes', function () {
   afterEach(() => rmSync(directory, { recursive: true, force: true }))
 
   /** Runs copies of a program; each has its letter as argument. */
-  function running(program: string, letters: string, settledMs = 10_000): Promise<number> {
+  function running(program: string, letters: string, settledMs = 10_000, json = false): Promise<number> {
     const path = join(directory, 'program.mjs')
     writeFileSync(path, program)
     const output = { write: (text: string) => (said += text) }
@@ -29,7 +29,7 @@ describe('a command as several processes', function () {
       args: [letter],
       env: { ...process.env, directory },
     }))
-    const options = { program: path, copies, signal: stop.signal, settledMs, random: () => 1 }
+    const options = { program: path, copies, signal: stop.signal, settledMs, json, random: () => 1 }
     return supervise({ ...options, stdout: output, stderr: output })
   }
 
@@ -47,6 +47,20 @@ describe('a command as several processes', function () {
     assert.equal(await running(program, 'AB'), 0)
     const lines = said.trim().split('\n').sort()
     assert.deepEqual(lines, ['[1] A one', '[1] A two', '[1] end', '[2] B one', '[2] B two', '[2] end'])
+  })
+
+  it('has JSON for programs, in which each object says whose it is', async () => {
+    const program = 'console.log(JSON.stringify({ type: "start", name: process.argv[2] }))'
+    assert.equal(await running(program, 'AB', 10_000, true), 0)
+    const objects = said
+      .trim()
+      .split('\n')
+      .sort()
+      .map((line): unknown => JSON.parse(line))
+    assert.deepEqual(objects, [
+      { copy: 1, type: 'start', name: 'A' },
+      { copy: 2, type: 'start', name: 'B' },
+    ])
   })
 
   it('ends when all have ended well, not sooner', async () => {

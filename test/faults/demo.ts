@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { Random } from '../../bridge/generator/random.ts'
-import { Progress } from '../../cli/progress.ts'
+import { Block } from '../../cli/live/block.ts'
 import { startKafka, startRedis } from '../../deploy/stack/servers.ts'
 import { expectedRows, TOPICS } from './expected.ts'
 import { OrderLines, type GivenLine } from './input.ts'
@@ -73,7 +73,10 @@ async function crashAndProve(): Promise<Verdict> {
     const running = workers.filter(({ isRunning }) => isRunning).length
     return `${lines.length} orders sent, ${written.count} committed; ${kills} kills, ${running} of 2 workers alive`
   }
-  const progress = new Progress({ output: process.stdout, line, everyMs: 1_000 })
+  const block = new Block(process.stdout)
+  const isTerminal = process.stdout.isTTY
+  const show = (): void => (isTerminal ? block.draw([line()]) : say(line()))
+  const showing = setInterval(show, isTerminal ? 1_000 : 5_000)
   const endsAt = performance.now() + seconds * 1_000
   while (performance.now() < endsAt) {
     await sleep(CALM_MS.least + random.unit() * (CALM_MS.most - CALM_MS.least))
@@ -83,7 +86,8 @@ async function crashAndProve(): Promise<Verdict> {
     kills++
   }
   clearInterval(feeding)
-  progress.stop()
+  clearInterval(showing)
+  block.clear()
   say(line())
   return prove(written)
 }

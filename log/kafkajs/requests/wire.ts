@@ -180,6 +180,13 @@ export class WireReader {
     return this.#buffer.subarray(start, start + length)
   }
 
+  /** A view over the response, empty where null. */
+  compactBytes(): Buffer {
+    const length = Math.max(0, this.uvarint() - 1)
+    const start = this.#take(length)
+    return this.#buffer.subarray(start, start + length)
+  }
+
   array<T>(read: () => T): T[] {
     return this.#items(this.int32(), read)
   }

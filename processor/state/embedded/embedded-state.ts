@@ -1,7 +1,10 @@
 import { createHash } from 'node:crypto'
 import { open, type RootDatabase } from 'lmdb'
+import { roomIn } from '../../../config/disk.ts'
 import { KEY_END, KEY_START, STRIDE, VALUE_END, VALUE_START } from '../../../log/batch.ts'
 import { SEGMENT_BYTES } from '../keys.ts'
+import { lmdbDamage } from '../../../log/lmdb-file.ts'
+import type { StateLook } from '../look.ts'
 import {
   assertNotOutlived,
   assertOurs,
@@ -39,20 +42,25 @@ interface StoredMeta {
  * meta is authoritative in memory; it is written in the same lmdb transaction as the entries.
  */
 export class EmbeddedState implements StateBackend {
+  readonly #directory: string
   readonly #db: Store
   readonly #metas = new Map<string, StoredMeta>()
   #nextTask = 0
 
-  private constructor(db: Store) {
+  private constructor(directory: string, db: Store) {
+    this.#directory = directory
     this.#db = db
   }
 
-  /** @throws StateError STATE_UNAVAILABLE when the directory cannot be opened */
-  static open(directory: string): EmbeddedState {
+  /** @throws StateError STATE_UNAVAILABLE when the directory cannot be opened, or what it holds is no state */
+  static open(directory: string, { readOnly = false } = {}): EmbeddedState {
     let db: Store
     try {
+      const damage = lmdbDamage(directory)
+      if (damage !== null) throw damaged(directory, damage)
       db = open<Buffer, Buffer>({
         path: directory,
+        readOnly,
         keyEncoding: 'binary',
         encoding: 'binary',
         mapSize: 2 ** 30,
@@ -63,6 +71,7 @@ export class EmbeddedState implements StateBackend {
         overlappingSync: false,
       })
     } catch (error) {
+      if (error instanceof StateError) throw error
       throw new StateError(
         'STATE_UNAVAILABLE',
         `The state in ${directory} cannot be opened: ${String(error)}`,
@@ -71,13 +80,23 @@ export class EmbeddedState implements StateBackend {
         },
       )
     }
-    const state = new EmbeddedState(db)
-    for (const { key, value } of db.getRange({ start: Buffer.from('meta/'), end: Buffer.from('meta0') })) {
-      const stored = JSON.parse(value.toString('utf8')) as StoredMeta
-      state.#metas.set(key.subarray(5).toString('utf8'), stored)
-      state.#nextTask = Math.max(state.#nextTask, stored.task + 1)
+    const state = new EmbeddedState(directory, db)
+    try {
+      state.#readMetas()
+    } catch (error) {
+      void db.close()
+      throw damaged(directory, (error as Error).message, error)
     }
     return state
+  }
+
+  #readMetas(): void {
+    const range = { start: Buffer.from('meta/'), end: Buffer.from('meta0') }
+    for (const { key, value } of this.#db.getRange(range)) {
+      const stored = JSON.parse(value.toString('utf8')) as StoredMeta
+      this.#metas.set(key.subarray(5).toString('utf8'), stored)
+      this.#nextTask = Math.max(this.#nextTask, stored.task + 1)
+    }
   }
 
   async takeOver(task: string, owner: StateOwner): Promise<TaskState> {
@@ -97,6 +116,21 @@ export class EmbeddedState implements StateBackend {
 
   async close(): Promise<void> {
     await this.#db.close()
+  }
+
+  /** What it says of a task, without taking it over; null: nothing. */
+  look(task: string): StateLook | null {
+    const stored = this.#metas.get(task)
+    if (stored === undefined) return null
+    const { meta, taskRecord } = stored
+    return {
+      task,
+      incarnation: meta.incarnation,
+      token: meta.token,
+      changelogOffset: meta.checkpoint.changelog,
+      taskRecord: taskRecord === null ? null : Buffer.from(taskRecord, 'base64'),
+      size: null,
+    }
   }
 
   /** @internal The task's meta as it stands. */
@@ -136,7 +170,8 @@ export class EmbeddedState implements StateBackend {
         this.put(key, Buffer.from(JSON.stringify(stored)))
       })
     } catch (error) {
-      const message = `${task}: its state cannot be written (${await reasonOf(error)}): free space, or mend the disk.`
+      const reason = `${await reasonOf(error)}; ${roomIn(this.#directory)}`
+      const message = `${task}: its state cannot be written (${reason}): make room, or mend the disk.`
       throw new StateError('STATE_UNAVAILABLE', message, { cause: error })
     }
     this.#metas.set(task, stored)
@@ -250,6 +285,15 @@ class EmbeddedTaskState implements TaskState {
     assertOurs(this.#task, stored?.meta, this.#owner, this.#incarnation)
     return stored!
   }
+}
+
+function damaged(directory: string, why: string, cause?: unknown): StateError {
+  return new StateError(
+    'STATE_UNAVAILABLE',
+    `The state in ${directory} is damaged: ${why}. Remove that directory: it is a copy, which the next run makes ` +
+      `again from the log.`,
+    { cause },
+  )
 }
 
 function copyPrefix(task: number, copy: number): Buffer {

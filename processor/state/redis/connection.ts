@@ -92,6 +92,11 @@ export class RedisConnection {
     return reply
   }
 
+  /** One of Redis' own commands on one key. @returns strings as Buffers @throws StateError STATE_UNAVAILABLE */
+  command(name: string, ...args: readonly (string | Buffer)[]): Promise<unknown> {
+    return this.#within(this.#client.callBuffer(name, ...args))
+  }
+
   /** INFO of the server, or of each master of a cluster. @throws StateError STATE_UNAVAILABLE */
   async info(): Promise<{ node: string; info: ReadonlyMap<string, string> }[]> {
     const nodes = await this.#masters()

@@ -129,6 +129,36 @@ export function offsetTests(use: () => LogUnderTest): void {
 }
 
 export function groupTests(use: () => LogUnderTest): void {
+  it('is described with who is in it, what each has, and who waits for whom', async () => {
+    const { log } = use()
+    const topic = await makeTopic(log, 2)
+    const groupId = fresh('group')
+    assert.deepEqual(await log.admin.describeGroups([groupId]), [{ groupId, state: 'empty', members: [] }])
+    const member = new TestMember(log, groupId, [[topic]], { cohort: 'a' }).start()
+    await until(() => member.assigned.length === 2, 'the assignment')
+    const waiting = new TestMember(log, groupId, [[topic]], { cohort: 'b' }).start()
+    await until(() => waiting.events.includes('wait for a') && member.assigned.length === 2, 'it to wait')
+    const [described] = await log.admin.describeGroups([groupId])
+    assert.equal(described!.state, 'stable')
+    const found = described!.members.map(({ memberId, cohort, partitions, waitsFor }) => ({
+      isMember: memberId === member.group!.memberId,
+      cohort,
+      partitions: partitions.map(nameOf).sort(),
+      waitsFor,
+    }))
+    assert.deepEqual(
+      found.sort((a, b) => (a.cohort < b.cohort ? -1 : 1)),
+      [
+        { isMember: true, cohort: 'a', partitions: partitionsOf(topic, 2).map(nameOf), waitsFor: null },
+        { isMember: false, cohort: 'b', partitions: [], waitsFor: 'a' },
+      ],
+    )
+    await waiting.close()
+    await member.close()
+    const [left] = await log.admin.describeGroups([groupId])
+    assert.deepEqual(left!.members, [])
+  })
+
   it('a member alone gets every partition, and its generation with them', async () => {
     const { log } = use()
     const topic = await makeTopic(log, 3)

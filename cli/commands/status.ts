@@ -1,0 +1,69 @@
+import { existsSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { systemClock } from '../../config/clock.ts'
+import { holderOf } from '../data-dir.ts'
+import type { Io } from '../io.ts'
+import { loadPipeline } from '../pipelines.ts'
+import { planFor } from '../plan-for.ts'
+import { resolveSettings, type Settings } from '../settings.ts'
+import { onStopSignal } from '../signals.ts'
+import { statusReport } from '../status/report.ts'
+import { statusOf } from '../status/status.ts'
+import { openLooks } from '../wire/look.ts'
+import { queryWarehouse } from '../wire/tables.ts'
+
+export interface StatusArguments {
+  readonly pipeline: string
+  readonly flags: Readonly<Record<string, unknown>>
+  readonly io: Io
+}
+
+const MOST_TABLES = 10_000
+
+/**
+ * Shows all processes of an application and how far each part of it is, from Kafka, Redis and the tables, or from
+ * the data directory, also while a run has it. Reads only.
+ * @throws CliError, LogError, StateError
+ */
+export async function statusCommand({ pipeline: name, flags, io }: StatusArguments): Promise<void> {
+  const settings = resolveSettings({ flags, env: io.env, cwd: io.cwd })
+  const { pipeline } = await loadPipeline(name, io.cwd)
+  const stop = new AbortController()
+  const removeSignals = onStopSignal(() => stop.abort())
+  const looks = await openLooks({
+    settings: { ...settings, dataDir: resolve(io.cwd, settings.dataDir) },
+    application: pipeline.name,
+    clock: systemClock,
+    notice: (message) => void io.stderr.write(`${message}\n`),
+    signal: stop.signal,
+  })
+  try {
+    const plan = await planFor(pipeline, settings.partitions, async (names) =>
+      (await looks.log.admin.describeTopics(names)).map((topic) => topic?.partitions ?? null),
+    )
+    const status = await statusOf({
+      log: looks.log,
+      description: looks.description,
+      plan,
+      holder: settings.stack === null ? holderOf(resolve(io.cwd, settings.dataDir)) : null,
+      lookAtState: (tasks) => looks.lookAtState(tasks),
+      rows: () => rowsIn(resolve(io.cwd, settings.warehouse)),
+    })
+    io.stdout.write(flags['json'] === true ? `${JSON.stringify(status)}\n` : statusReport(status))
+  } finally {
+    await looks.close()
+    removeSignals()
+  }
+}
+
+/** null: there are no tables here. */
+async function rowsIn(directory: Settings['warehouse']): Promise<Map<string, number> | null> {
+  if (!existsSync(join(directory, 'warehouse.duckdb'))) return null
+  const { rows } = await queryWarehouse({
+    directory,
+    sql: `select case schema_name when 'main' then '' else schema_name || '.' end || table_name, estimated_size
+            from duckdb_tables() where schema_name <> '_millrace'`,
+    maxRows: MOST_TABLES,
+  })
+  return new Map(rows.map(([table, count]) => [table as string, Number(count)]))
+}
