@@ -278,7 +278,7 @@ export class Run {
       counts.reduce((total, source) => total + of(source), 0)
     this.#countTasks()
     const gained = this.#gains.totals()
-    const roots = plan.subTopologies.filter(({ upstream }) => upstream === null).map(({ name }) => name)
+    const roots = plan.subTopologies.filter(({ upstreams }) => upstreams.length === 0).map(({ name }) => name)
     return {
       read: sum(({ processed, invalid }) => processed + invalid),
       invalid: sum(({ invalid }) => invalid),
