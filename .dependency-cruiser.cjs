@@ -107,6 +107,12 @@ module.exports = {
       "A destination's client is its own folder's, a format's library its own file's.",
     ),
     only(
+      'only-the-mail-sink-imports-nodemailer',
+      '^sinks/smtp/',
+      'node_modules/nodemailer/',
+      "A destination's client is its own folder's.",
+    ),
+    only(
       'only-the-command-parses-arguments',
       '^cli/',
       'node_modules/commander/',
@@ -153,9 +159,13 @@ module.exports = {
       severity: 'error',
       comment: 'cli/wire/ alone joins ports and implementations (design §4).',
       from: {
-        pathNot: ['^cli/wire/', '^sinks/(local|bigquery|bigtable|gcs|pubsub)/', '^(test|bench)/'],
+        pathNot: [
+          '^cli/wire/',
+          '^sinks/(local|webhook|smtp|bigquery|bigtable|gcs|pubsub)/',
+          '^(test|bench)/',
+        ],
       },
-      to: { path: '^sinks/(local|bigquery|bigtable|gcs|pubsub)/' },
+      to: { path: '^sinks/(local|webhook|smtp|bigquery|bigtable|gcs|pubsub)/' },
     },
     never(
       'only-tests-use-the-driver',

@@ -1,12 +1,12 @@
 import type { Clock } from '../config/clock.ts'
 import { LogError } from '../log/errors.ts'
+import { lastValues } from '../log/last-values.ts'
 import type { Log, TransactionalProducer } from '../log/port.ts'
 import type { SourceNotice } from './errors.ts'
 import {
   decodeSourceRecord,
   deadLettersTopic,
   partitionOfSource,
-  readPositions,
   sourcesTopic,
   type SourceRecord,
 } from './positions.ts'
@@ -151,7 +151,8 @@ export class PartitionOwner {
   #readPositions(signal: AbortSignal): Promise<Map<string, string>> {
     const { log, application } = this.#options
     const onWait = (message: string): void => this.#say('RETRYING', message)
-    return readPositions(log, sourcesTopic(application), this.partition, { signal, onWait })
+    const place = { topic: sourcesTopic(application), partition: this.partition }
+    return lastValues(log, place, { signal, onWait })
   }
 
   async #retrying<T extends string>(stop: AbortSignal, attempt: () => Promise<T>): Promise<T | OwnerOutcome> {

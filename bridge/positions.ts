@@ -3,10 +3,8 @@
  * JSON-like text and are made here only. A source's records lie in one partition, that of its name's hash,
  * so that whoever owns the partition owns the source.
  */
-import { setTimeout as sleep } from 'node:timers/promises'
-import type { Log, TopicConfig } from '../log/port.ts'
+import type { TopicConfig } from '../log/port.ts'
 import { partitionFor } from '../log/partitioner.ts'
-import { readUntil } from '../log/read-until.ts'
 import { SourceError } from './errors.ts'
 
 /** A record of the positions topic, to be written in the transaction of what it speaks of. */
@@ -101,55 +99,4 @@ function notOurs(key: string, cause?: unknown): SourceError {
     `the position record '${key}' is not one that this version writes: the data directory (or topic) is of ` +
     `another version or damaged. Run with the version that wrote it, or start on a fresh one.`
   return new SourceError('BAD_POSITION_RECORD', message, { cause })
-}
-
-const STABLE_POLL_MS = 10
-/** Longer than a dead producer's transaction lives (its time-out and the broker's sweep). */
-const USUAL_WAIT_MS = 20_000
-
-export interface ReadPositionsOptions {
-  /** Ends the waiting, with its reason. */
-  readonly signal: AbortSignal
-  /** Told once, in words, when it waits for longer than usual. */
-  readonly onWait: (message: string) => void
-}
-
-/**
- * All that a partition of the positions topic holds, the last value of each key. To be called after this
- * process' producer of the partition is initialised: whoever wrote before can add nothing any more, and
- * what it left open is about to end, which is awaited.
- */
-export async function readPositions(
-  log: Log,
-  topic: string,
-  partition: number,
-  { signal, onWait }: ReadPositionsOptions,
-): Promise<Map<string, string>> {
-  const place = { topic, partition }
-  const stored = new Map<string, string>()
-  let offsets = (await log.admin.offsets([place]))[0]!
-  const end = offsets.end
-  const beganMs = performance.now()
-  let isSaid = false
-  while (offsets.stable < end) {
-    if (!isSaid && performance.now() - beganMs > USUAL_WAIT_MS) {
-      isSaid = true
-      onWait(
-        `still waiting for an open transaction to end in ${topic} partition ${partition} (stable up to ` +
-          `${offsets.stable} of ${end}): kafka-transactions.sh finds and ends what hangs.`,
-      )
-    }
-    await sleep(STABLE_POLL_MS, undefined, { signal })
-    offsets = (await log.admin.offsets([place]))[0]!
-  }
-  await readUntil(log, place, { from: offsets.start, end, signal }, (batch) => {
-    for (let i = 0; i < batch.count; i++) {
-      const key = batch.keyAt(i)?.toString('utf8')
-      if (key === undefined) continue
-      const value = batch.valueAt(i)
-      if (value === null) stored.delete(key)
-      else stored.set(key, value.toString('utf8'))
-    }
-  })
-  return stored
 }

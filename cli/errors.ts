@@ -6,6 +6,7 @@ export type CliErrorCode =
   | 'UNKNOWN_PIPELINE'
   | 'PIPELINE_NOT_LOADED'
   | 'UNKNOWN_QUERY'
+  | 'NO_CHART'
   | 'NOT_SUPPORTED'
   | 'FILE_EXISTS'
   | 'DATA_DIR_IN_USE'
@@ -30,6 +31,7 @@ const USAGE_CODES: ReadonlySet<string> = new Set([
   'BAD_SETTING',
   'UNKNOWN_PIPELINE',
   'UNKNOWN_QUERY',
+  'NO_CHART',
   'NOT_SUPPORTED',
   'UNKNOWN_FORMAT',
   'NOT_A_QUERY',

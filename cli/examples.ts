@@ -44,6 +44,10 @@ const EXAMPLES: Readonly<Record<string, readonly Example[]>> = {
     ['millrace query orders --sql "from dead_letters"', 'a query of your own'],
     ['millrace query orders alerts --json --data-dir demo', 'one JSON object a row'],
   ],
+  status: [
+    ['millrace status orders', 'all processes, what waits, where each task stands'],
+    ['millrace status orders --json --data-dir demo', 'the same for programs'],
+  ],
   provision: [
     ['millrace provision orders --dry-run', 'what it would make and change'],
     ['millrace provision orders --partitions 8 --yes', 'makes it, without a question'],

@@ -2,11 +2,8 @@ import { readdir } from 'node:fs/promises'
 import { extname, join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { RecordMaker } from '../bridge/generator/generated-records.ts'
-import type { Clock } from '../config/clock.ts'
 import { Graph } from '../processor/topology/graph.ts'
 import type { Pipeline } from '../processor/topology/pipeline.ts'
-import type { Sink } from '../sinks/port.ts'
-import type { Logger } from '../telemetry/log.ts'
 import { CliError } from './errors.ts'
 import { suggestion } from './nearest.ts'
 import { shareOwnModules } from './own-modules.ts'
@@ -14,25 +11,16 @@ import { checkFile, explain, noPipeline } from './pipeline-errors.ts'
 
 const SHIPPED = join(import.meta.dirname, '..', 'pipelines')
 
-/** Something that reads a topic of the pipeline beside its table, such as what logs its alerts. */
-interface PipelineConsumer {
-  /** A logical topic that the pipeline writes. */
-  readonly topic: string
-  sink(context: { readonly log: Logger; readonly clock: Clock }): Sink
-}
-
 /** What a pipeline's module exports beside the pipeline, its default. */
 interface PipelineModule {
   readonly default?: unknown
   /** What generated records look like, by source. */
   readonly generators?: Readonly<Record<string, RecordMaker>>
-  readonly consumers?: readonly PipelineConsumer[]
 }
 
 export interface LoadedPipeline {
   readonly pipeline: Pipeline
   readonly generators: Readonly<Record<string, RecordMaker>>
-  readonly consumers: readonly PipelineConsumer[]
   /** Where it was read from. */
   readonly file: string
 }
@@ -73,9 +61,9 @@ async function importPipeline(file: string, cwd: string): Promise<LoadedPipeline
   } catch (error) {
     throw await explain(error, file, cwd)
   }
-  const { default: pipeline, generators = {}, consumers = [] } = module
+  const { default: pipeline, generators = {} } = module
   if (!isPipeline(pipeline)) throw noPipeline(file, cwd, { ...module })
-  return { pipeline, generators, consumers, file }
+  return { pipeline, generators, file }
 }
 
 function isPipeline(value: unknown): value is Pipeline {

@@ -199,8 +199,13 @@ function addQuery(program: Command, io: Io): void {
     .option('--sql <text>', 'a query of your own')
     .option('-d, --data-dir <dir>', 'where the pipeline ran (default: millrace-data)')
     .option('-w, --warehouse <dir>', 'the same, of a pipeline on Kafka')
-    .option('--limit <rows>', 'rows at most (default: 1000)')
+    .option('--limit <rows>', 'rows at most (default: 1000; a file has all)')
     .option('--json', 'one JSON object a row')
+    .option('--chart', 'drawn over time where there is a time and a number, else as bars')
+    .option(
+      '-o, --output <file>',
+      'as .csv, .json, .ndjson, .parquet or .html; a format alone names the file too',
+    )
     .action(async (pipeline: string, name: string | undefined, flags: Record<string, unknown>) => {
       const { queryCommand } = await import('./commands/query.ts')
       await queryCommand({ pipeline, name: name ?? null, flags, io })

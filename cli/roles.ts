@@ -34,6 +34,8 @@ export interface SinkRole {
   run(signal: AbortSignal): Promise<void>
   /** Resolves when everything below these offsets of its topic is durable at the destination. */
   whenDurable(targets: readonly { readonly partition: number; readonly offset: number }[]): Promise<void>
+  /** Has the destination do what it put off in case more should come. */
+  flush(): Promise<void>
 }
 
 const FIRST_DRAIN_POLL_MS = 20
@@ -112,6 +114,7 @@ async function untilWritten({ log, sinks }: Roles, stop: AbortSignal): Promise<v
     const partitions = partitionsOf(sink.topic, topic?.partitions ?? 0)
     const offsets = await log.admin.offsets(partitions)
     await sink.whenDurable(partitions.map(({ partition }, i) => ({ partition, offset: offsets[i]!.stable })))
+    await sink.flush()
   })
   await Promise.race([Promise.all(written), stopped])
 }

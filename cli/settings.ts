@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { parseDurationMs } from '../schemas/duration.ts'
 import { CliError } from './errors.ts'
 import { suggestion } from './nearest.ts'
+import { alertsOf, emailAddresses, smtpUrl, webhookUrl, type AlertSettings } from './settings/alerts.ts'
 import { COMPRESSIONS, SASL_MECHANISMS, stackOf, type StackSettings } from './settings/stack.ts'
 import {
   brokers,
@@ -67,6 +68,7 @@ export interface Settings {
   readonly metricsPort: number | null
   /** What they are bound to. */
   readonly metricsHost: string
+  readonly alerts: AlertSettings
 }
 
 export const DEFAULT_PARTITIONS = 4
@@ -102,10 +104,17 @@ const SETTINGS = {
   metricsPort: optional('--metrics-port', 'METRICS_PORT', 'metricsPort', portNumber),
   metricsHost: setting('--metrics-host', 'METRICS_HOST', 'metricsHost', '127.0.0.1', text),
 
+  alertWebhookUrl: secret('ALERT_WEBHOOK_URL', webhookUrl),
+  smtpUrl: secret('SMTP_URL', smtpUrl),
+  smtpTlsCa: optional(null, 'SMTP_TLS_CA', 'smtpTlsCa', fileContent),
+  alertEmailFrom: optional(null, 'ALERT_EMAIL_FROM', 'alertEmailFrom', emailAddresses),
+  alertEmailTo: optional(null, 'ALERT_EMAIL_TO', 'alertEmailTo', emailAddresses),
+  alertMaxAge: setting(null, 'ALERT_MAX_AGE', 'alertMaxAge', parseDurationMs('1h'), durationMs),
+
   kafkaBrokers: optional(null, 'KAFKA_BROKERS', 'kafkaBrokers', brokers),
   kafkaSaslMechanism: optional(null, 'KAFKA_SASL_MECHANISM', 'kafkaSaslMechanism', oneOf(SASL_MECHANISMS)),
   kafkaSaslUsername: optional(null, 'KAFKA_SASL_USERNAME', 'kafkaSaslUsername', text),
-  kafkaSaslPassword: secret('KAFKA_SASL_PASSWORD'),
+  kafkaSaslPassword: secret('KAFKA_SASL_PASSWORD', text),
   kafkaTlsEnabled: optional(null, 'KAFKA_TLS_ENABLED', 'kafkaTlsEnabled', truth),
   kafkaTlsCa: optional(null, 'KAFKA_TLS_CA', 'kafkaTlsCa', fileContent),
   kafkaTlsCert: optional(null, 'KAFKA_TLS_CERT', 'kafkaTlsCert', fileContent),
@@ -119,7 +128,7 @@ const SETTINGS = {
     10_000,
     sessionTimeoutMs,
   ),
-  redisUrl: secret('REDIS_URL'),
+  redisUrl: secret('REDIS_URL', text),
   redisKeyPrefix: setting(null, 'REDIS_KEY_PREFIX', 'redisKeyPrefix', '', text),
   redisTlsCa: optional(null, 'REDIS_TLS_CA', 'redisTlsCa', fileContent),
   redisTlsCert: optional(null, 'REDIS_TLS_CERT', 'redisTlsCert', fileContent),
@@ -127,7 +136,7 @@ const SETTINGS = {
   redisTlsServerName: optional(null, 'REDIS_TLS_SERVER_NAME', 'redisTlsServerName', text),
   schemaRegistryUrl: optional(null, 'SCHEMA_REGISTRY_URL', 'schemaRegistryUrl', registryUrl),
   schemaRegistryUsername: optional(null, 'SCHEMA_REGISTRY_USERNAME', 'schemaRegistryUsername', text),
-  schemaRegistryPassword: secret('SCHEMA_REGISTRY_PASSWORD'),
+  schemaRegistryPassword: secret('SCHEMA_REGISTRY_PASSWORD', text),
 }
 
 /** Every name that a setting goes by: flag, variable of the environment, key of the file. */
@@ -181,6 +190,7 @@ export function resolveSettings({ flags, env, cwd }: SettingSources): Settings {
     instance: values.instance,
     metricsPort: values.metricsPort,
     metricsHost: values.metricsHost,
+    alerts: alertsOf(values),
   }
 }
 
@@ -281,8 +291,8 @@ function optional<T>(flag: string | null, env: string, key: string, parse: Parse
 }
 
 /** From the environment alone: what stands in a file is committed sooner or later, a flag shows in `ps`. */
-function secret(env: string): Setting<string | null> {
-  return { flag: null, env, key: null, fallback: null, parse: text, isSecret: true }
+function secret<T>(env: string, parse: Parse<T>): Setting<T | null> {
+  return { flag: null, env, key: null, fallback: null, parse, isSecret: true }
 }
 
 function emptyAsUnset(value: string | undefined): string | undefined {

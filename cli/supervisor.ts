@@ -45,14 +45,16 @@ export interface SuperviseOptions {
 export async function supervise(options: SuperviseOptions): Promise<number> {
   const failed = new AbortController()
   const signal = AbortSignal.any([options.signal, failed.signal])
-  const codes = await Promise.all(
+  // What comes of ending the others says nothing new.
+  let first: number = EXIT.ok
+  await Promise.all(
     options.copies.map(async (copy, i) => {
       const code = await keepRunning(copy, i + 1, { ...options, signal })
+      if (first === EXIT.ok) first = code
       if (code !== EXIT.ok) failed.abort()
-      return code
     }),
   )
-  return codes.find((code) => code !== EXIT.ok) ?? EXIT.ok
+  return first
 }
 
 async function keepRunning(copy: Copy, number: number, options: SuperviseOptions): Promise<number> {

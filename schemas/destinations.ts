@@ -36,13 +36,37 @@ export interface TableDestination<in T> {
 }
 
 /** A logical topic, bound by configuration (Kafka, Pub/Sub; embedded: a table of the pipeline's dataset). */
-export interface TopicDestination {
+export interface TopicDestination<in T = never> {
   readonly kind: 'topic'
   readonly name: string
   readonly descriptions?: Readonly<Record<string, string>>
   readonly format: TopicFormat
   /** The topic's full name; absent: it is one of the application's. */
   readonly topic?: string
+  readonly notify?: Notify<never>
+  readonly accepts?: (row: T) => void
+}
+
+/** How grave a row is: the level that it is logged at, and what a notice of it says first. */
+export type Severity = 'error' | 'warn' | 'info'
+
+/**
+ * Tells people of a topic's rows: each is logged, and a notice goes to the webhook and the mail addresses that the
+ * environment names (docs/alerts.md), unless the row is older than an hour by the wall clock: by its `window_end`,
+ * where it has one, else by when it was written.
+ */
+export interface Notify<T> {
+  /** What the row says, in one line. Its window is added. */
+  readonly text: (row: T) => string
+  /** Default `warn`. */
+  readonly severity?: (row: T) => Severity
+  /**
+   * Rows with equal values here (with none: all rows) in consecutive windows are a run, of which only the first and
+   * the last are sent. The rows need `window_start` and `window_end`. Default: a notice for every row.
+   */
+  readonly runsOf?: readonly ColumnOf<T>[]
+  /** Each combination of values here has runs of its own. Default: one for the whole topic. */
+  readonly per?: readonly ColumnOf<T>[]
 }
 
 /**
@@ -51,9 +75,11 @@ export interface TopicDestination {
  */
 export type TopicFormat = 'avro' | 'json'
 
-export interface TopicOptions {
+export interface TopicOptions<T> {
   /** One description a column. */
   readonly descriptions?: Record<string, string>
+  /** Default: nobody is told. */
+  readonly notify?: Notify<T>
   /** Default `avro`. */
   readonly format?: TopicFormat
   /** The topic's full name, where others read it under one. Default `<application>.<name>`. */
@@ -65,8 +91,9 @@ export function table<T>(name: string, options: TableOptions<NoInfer<T>> = {}): 
   return { kind: 'table', name, options: options as TableOptions<never> }
 }
 
-export function topic(name: string, options: TopicOptions = {}): TopicDestination {
-  return { kind: 'topic', name, format: 'avro', ...options }
+/** Names a topic; `T` is inferred as a table's is. */
+export function topic<T>(name: string, options: TopicOptions<NoInfer<T>> = {}): TopicDestination<T> {
+  return { kind: 'topic', name, format: 'avro', ...options } as TopicDestination<T>
 }
 
 /** What a sink is told about the table that it fills. */

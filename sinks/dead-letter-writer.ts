@@ -19,11 +19,18 @@ export interface DeadLetterWriterOptions {
   readonly clock: Clock
 }
 
-interface Target {
-  readonly producer: TransactionalProducer
+/** Where dead letters go, and how they are written there. */
+export interface DeadLetterTarget {
+  readonly topic: string
+  readonly pipeline: string
   readonly partitions: number
   /** Of the envelope, in the registry. */
   readonly schemaId: number
+  readonly clock: Clock
+}
+
+interface Target extends DeadLetterTarget {
+  readonly producer: TransactionalProducer
 }
 
 /** Writes what a destination refuses, with the position behind it, in one transaction of the log. */
@@ -48,7 +55,7 @@ export class DeadLetterWriter {
   ): Promise<void> {
     const target = (this.#target ??= await this.#open())
     const { producer } = target
-    const batch = this.#encode(source, records, position.partition, target)
+    const batch = encodeDeadLetters(target, source, position.partition, records)
     try {
       producer.begin()
       await producer.send([batch])
@@ -69,44 +76,61 @@ export class DeadLetterWriter {
   }
 
   async #open(): Promise<Target> {
-    const { log, registry, topic, transactionalId } = this.#options
-    const [description] = await log.admin.describeTopics([topic])
-    if (description === null || description === undefined) {
-      throw new LogError('UNKNOWN_TOPIC', `There is no topic ${topic} for dead letters: create it first.`)
-    }
-    const schemaId = await registry.register(`${topic}-value`, deadLetterSchema.avroText)
-    const producer = log.transactionalProducer({ transactionalId })
+    const target = await openDeadLetters(this.#options)
+    const producer = this.#options.log.transactionalProducer({
+      transactionalId: this.#options.transactionalId,
+    })
     await producer.init()
-    return { producer, partitions: description.partitions, schemaId }
+    return { ...target, producer }
   }
+}
 
-  #encode(
-    source: string,
-    records: readonly RefusedRecord[],
-    partition: number,
-    target: Target,
-  ): BatchBuilder {
-    const { topic, pipeline, clock } = this.#options
-    const builder = new BatchBuilder(topic, partition % target.partitions)
-    for (const { offset, reason, field, payload } of records) {
-      if (source === topic) refuseLoop(topic, partition, offset, reason, payload)
-      builder.beginKey()
-      builder.beginValue(true)
-      writeHeader(builder.writer, target.schemaId)
-      deadLetterSchema.encode(builder.writer, {
-        pipeline,
-        source,
-        partition,
-        position: offset,
-        reason,
-        field,
-        payload,
-        failed_at: clock.nowMs(),
-      })
-      builder.end()
-    }
-    return builder
+/** @throws LogError UNKNOWN_TOPIC where they have no topic */
+export async function openDeadLetters({
+  log,
+  registry,
+  topic,
+  pipeline,
+  clock,
+}: Omit<DeadLetterWriterOptions, 'transactionalId'>): Promise<DeadLetterTarget> {
+  const [description] = await log.admin.describeTopics([topic])
+  if (description === null || description === undefined) {
+    throw new LogError('UNKNOWN_TOPIC', `There is no topic ${topic} for dead letters: create it first.`)
   }
+  const schemaId = await registry.register(`${topic}-value`, deadLetterSchema.avroText)
+  return { topic, pipeline, clock, schemaId, partitions: description.partitions }
+}
+
+/**
+ * The dead letters of records of one partition, to be sent in the transaction of the position behind them.
+ * @param source the topic of the refused records
+ * @throws SinkError DEAD_LETTER_REFUSED for a dead letter of a dead letter
+ */
+export function encodeDeadLetters(
+  { topic, pipeline, partitions, schemaId, clock }: DeadLetterTarget,
+  source: string,
+  partition: number,
+  records: readonly RefusedRecord[],
+): BatchBuilder {
+  const builder = new BatchBuilder(topic, partition % partitions)
+  for (const { offset, reason, field, payload } of records) {
+    if (source === topic) refuseLoop(topic, partition, offset, reason, payload)
+    builder.beginKey()
+    builder.beginValue(true)
+    writeHeader(builder.writer, schemaId)
+    deadLetterSchema.encode(builder.writer, {
+      pipeline,
+      source,
+      partition,
+      position: offset,
+      reason,
+      field,
+      payload,
+      failed_at: clock.nowMs(),
+    })
+    builder.end()
+  }
+  return builder
 }
 
 /** A refused dead letter becomes one itself, once: if that is refused too, it would go on for ever. */

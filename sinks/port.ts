@@ -91,6 +91,11 @@ export interface Sink {
    * @throws SinkError UNAVAILABLE to be tried again, STALE_POSITION when the destination is not at `base`
    */
   write(batch: RowBatch): Promise<string | null>
+  /**
+   * The input has ended, and all of it is written: does what it has put off in case more should come.
+   * @throws SinkError UNAVAILABLE to be called again
+   */
+  flush?(): Promise<void>
   close(): Promise<void>
 }
 

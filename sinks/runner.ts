@@ -45,7 +45,7 @@ export class SinkRunner {
   #waitingSinceMs: number | null = null
   #failure: Error | null = null
   #stopping = false
-  #pauseEnd: (() => void) | null = null
+  readonly #pauses = new Set<() => void>()
   #rowsWritten = 0
   #rowsRefused = 0
 
@@ -116,6 +116,25 @@ export class SinkRunner {
     return durable
   }
 
+  /**
+   * Has the destination do what it put off, as the input has ended. Ends early, undone, when the run is stopped.
+   * @throws SinkError, LogError: what cannot be mended by trying again
+   */
+  async flush(): Promise<void> {
+    const { sink } = this.#options
+    while (!this.#stopping) {
+      try {
+        await sink.flush?.()
+        return
+      } catch (error) {
+        if (!isTemporary(error, 0)) throw error
+        const retryInMs = this.#backoff.nextMs()
+        this.#host.waiting(error as Error, retryInMs)
+        await this.#pause(retryInMs)
+      }
+    }
+  }
+
   /** Runs until `signal` or `stop()`. @throws SinkError, LogError: what cannot be mended by trying again */
   async run(signal?: AbortSignal): Promise<void> {
     const stop = (): void => {
@@ -165,7 +184,7 @@ export class SinkRunner {
   /** Ends `run` once what is in flight is durable; what waits is left to the next run. */
   stop(): void {
     this.#stopping = true
-    this.#pauseEnd?.()
+    for (const end of this.#pauses) end()
     this.#consumer?.wakeup()
   }
 
@@ -359,11 +378,13 @@ export class SinkRunner {
   #pause(ms: number): Promise<void> {
     if (this.#stopping) return Promise.resolve()
     return new Promise((resolve) => {
-      const timer = setTimeout(resolve, ms)
-      this.#pauseEnd = () => {
+      const end = (): void => {
         clearTimeout(timer)
+        this.#pauses.delete(end)
         resolve()
       }
+      const timer = setTimeout(end, ms)
+      this.#pauses.add(end)
     })
   }
 

@@ -191,6 +191,27 @@ export const FAMILIES = {
     "Records in a sink's memory: waiting to be written, or being written.",
     DESTINATION,
   ),
+
+  noticesDelivered: counter(
+    'millrace_notices_delivered_total',
+    'Notices that a webhook or mail server has taken over from this process. What waits is in the lag of its sink.',
+    DESTINATION,
+  ),
+  noticesRetried: counter(
+    'millrace_notices_retried_total',
+    'Deliveries of a notice that failed for now and are tried again.',
+    DESTINATION,
+  ),
+  noticesRefused: counter(
+    'millrace_notices_refused_total',
+    'Notices that were refused for good; they are dead letters.',
+    DESTINATION,
+  ),
+  noticesTooOld: counter(
+    'millrace_notices_too_old_total',
+    'Rows that were older than ALERT_MAX_AGE when they came, so that nobody was told.',
+    DESTINATION,
+  ),
 } as const satisfies Readonly<Record<string, Family>>
 
 export type FamilyKey = keyof typeof FAMILIES

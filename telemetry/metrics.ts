@@ -90,6 +90,10 @@ export class Metrics {
     this.#add('stateErrors', { code }, 1)
   }
 
+  notice(kind: keyof typeof NOTICES, destination: string): void {
+    this.#add(NOTICES[kind], { destination }, 1)
+  }
+
   /** The text that Prometheus reads. Scrapes that come together share one look at the figures. */
   scrape(): Promise<string> {
     this.#scrape ??= this.#collect().finally(() => {
@@ -199,6 +203,13 @@ export class Metrics {
     this.#histograms.get(key)!.observe(Math.max(0, ms) / 1000)
   }
 }
+
+const NOTICES = {
+  delivered: 'noticesDelivered',
+  retried: 'noticesRetried',
+  refused: 'noticesRefused',
+  'too-old': 'noticesTooOld',
+} as const satisfies Readonly<Record<string, FamilyKey>>
 
 /** Where a task's counters `<node>.<what>` go. */
 const TASK_COUNTERS: Readonly<Record<string, FamilyKey>> = {

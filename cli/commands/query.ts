@@ -1,12 +1,18 @@
+import { relative } from 'node:path'
+import { systemClock } from '../../config/clock.ts'
 import type { Pipeline } from '../../processor/topology/pipeline.ts'
+import { chartOf, isNumeric } from '../chart/choose.ts'
+import { page } from '../chart/page.ts'
+import { drawChart } from '../chart/terminal.ts'
 import { CliError } from '../errors.ts'
 import { counted } from '../format.ts'
 import type { Io } from '../io.ts'
 import { suggestion } from '../nearest.ts'
+import { outputOf, textFile, writeWhole, type OutputFile } from '../output.ts'
 import { loadPipeline } from '../pipelines.ts'
 import { tablesDirectory } from '../settings.ts'
 import { formatTable, type Cell, type TableColumn } from '../table.ts'
-import { queryWarehouse, type QueryResult } from '../wire/tables.ts'
+import { exportResult, queryWarehouse, type QueryResult } from '../wire/tables.ts'
 
 export interface QueryArguments {
   readonly pipeline: string
@@ -17,10 +23,13 @@ export interface QueryArguments {
 }
 
 const DEFAULT_LIMIT = 1_000
+/** Who asks for a file wants all of it; a running process gives no more. */
+const FILE_LIMIT = 1_000_000
 
 /**
- * Prints a result as an aligned table, or as one JSON object a row; works beside a `run` on the directory.
- * @throws CliError UNKNOWN_QUERY, BAD_USAGE; the warehouse's own errors
+ * Prints a result as an aligned table, as one JSON object a row or as a chart, or writes it to a file; works beside
+ * a `run` on the directory.
+ * @throws CliError UNKNOWN_QUERY, BAD_USAGE, NO_CHART; the warehouse's own errors
  */
 export async function queryCommand({
   pipeline: name,
@@ -34,18 +43,83 @@ export async function queryCommand({
     listQueries(pipeline, io)
     return
   }
+  const file = outputFile(flags, query, io)
   const directory = tablesDirectory({ flags, env: io.env, cwd: io.cwd })
-  const maxRows = limitOf(flags['limit'] as string | undefined)
+  const maxRows = limitOf(flags['limit'] as string | undefined, file === null ? DEFAULT_LIMIT : FILE_LIMIT)
   const result = await queryWarehouse({ directory, sql, maxRows })
-  const columns = result.columns.map(({ name, type }): TableColumn => ({ name, numeric: isNumeric(type) }))
-  const rows = withIsoTimes(result)
-  if (flags['json'] === true) {
-    for (const row of rows) io.stdout.write(`${JSON.stringify(objectOf(columns, row))}\n`)
-  } else {
-    io.stdout.write(`${formatTable(columns, rows)}\n`)
+  const shown: Shown = {
+    title: `${name}: ${query ?? 'query'}`,
+    sql,
+    result,
+    columns: result.columns.map(({ name, type }): TableColumn => ({ name, numeric: isNumeric(type) })),
+    rows: withIsoTimes(result),
   }
+  if (file !== null) {
+    await writeWhole(file.path, await writerOf(file.format, shown))
+    io.stderr.write(`${counted(result.rows.length, 'row')} in ${relative(io.cwd, file.path)}\n`)
+  } else if (flags['chart'] === true) {
+    const color = io.stdout.isTTY === true && (io.env['NO_COLOR'] ?? '') === ''
+    io.stdout.write(`${drawChart(chartOf(result), { width: widthOf(io), color })}\n`)
+  } else if (flags['json'] === true) io.stdout.write(linesOf(shown))
+  else io.stdout.write(`${formatTable(shown.columns, shown.rows)}\n`)
   // Beside the result, not in it: what reads our output wants rows only.
   if (result.truncated) io.stderr.write(`Only the first ${counted(maxRows, 'row')}: --limit shows more.\n`)
+}
+
+/** What is shown of a result, whatever the form. */
+interface Shown {
+  readonly title: string
+  readonly sql: string
+  readonly result: QueryResult
+  readonly columns: readonly TableColumn[]
+  readonly rows: readonly (readonly Cell[])[]
+}
+
+function outputFile(flags: QueryArguments['flags'], query: string | null, { cwd }: Io): OutputFile | null {
+  const ways = ['json', 'chart', 'output'].filter((flag) => flags[flag] !== undefined)
+  if (ways.length > 1) {
+    throw new CliError(
+      'BAD_USAGE',
+      `--${ways.join(' and --')} are ways to show a result: choose one of them.`,
+    )
+  }
+  const output = flags['output'] as string | undefined
+  return output === undefined ? null : outputOf(output, query ?? 'query', cwd)
+}
+
+async function writerOf(
+  format: OutputFile['format'],
+  shown: Shown,
+): Promise<(draft: string) => Promise<void>> {
+  const { result, columns, rows } = shown
+  switch (format) {
+    case 'csv':
+      return (draft) => exportResult({ ...result, rows: rows as QueryResult['rows'] }, draft, format)
+    case 'parquet':
+      return (draft) => exportResult(result, draft, format)
+    case 'ndjson':
+      return textFile(linesOf(shown))
+    case 'json': {
+      const objects = rows.map((row) => JSON.stringify(objectOf(columns, row)))
+      return textFile(objects.length === 0 ? '[]\n' : `[\n${objects.join(',\n')}\n]\n`)
+    }
+    case 'html':
+      return textFile(page({ ...shown, madeMs: systemClock.nowMs() }))
+  }
+}
+
+function linesOf({ columns, rows }: Shown): string {
+  return rows.map((row) => `${JSON.stringify(objectOf(columns, row))}\n`).join('')
+}
+
+const USUAL_WIDTH = 80
+const LEAST_WIDTH = 40
+
+/** Columns of the terminal; elsewhere those that COLUMNS says. */
+function widthOf({ stdout, env }: Io): number {
+  const said = Number(env['COLUMNS'])
+  const width = stdout.columns ?? (Number.isInteger(said) && said > 0 ? said : USUAL_WIDTH)
+  return Math.max(LEAST_WIDTH, width)
 }
 
 function sqlOf(pipeline: Pipeline, query: string | null, sql: string | undefined): string | null {
@@ -75,15 +149,11 @@ function listQueries({ name, queries }: Pipeline, io: Io): void {
   io.stdout.write(`${formatTable(columns, rows)}\n`)
 }
 
-function limitOf(text: string | undefined): number {
-  if (text === undefined) return DEFAULT_LIMIT
+function limitOf(text: string | undefined, usual: number): number {
+  if (text === undefined) return usual
   const limit = /^\d+$/.test(text) ? Number(text) : NaN
   if (Number.isSafeInteger(limit) && limit > 0) return limit
   throw new CliError('BAD_USAGE', `--limit is "${text}": it must be a whole number above 0.`)
-}
-
-function isNumeric(type: string): boolean {
-  return /^(TINYINT|SMALLINT|INTEGER|BIGINT|HUGEINT|U\w*INT\w*|FLOAT|DOUBLE|DECIMAL)/.test(type.toUpperCase())
 }
 
 function objectOf(columns: readonly TableColumn[], row: readonly Cell[]): Record<string, unknown> {

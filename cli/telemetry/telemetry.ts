@@ -6,6 +6,7 @@ import type { WorkerEvents } from '../../processor/runtime/events.ts'
 import type { Worker } from '../../processor/runtime/worker.ts'
 import { taskId } from '../../processor/topology/plan.ts'
 import type { StateBackend } from '../../processor/state/port.ts'
+import type { NoticeEvent } from '../../sinks/notify/notifier.ts'
 import type { SinkEvent, SinkRunner } from '../../sinks/runner.ts'
 import type {
   LagFigures,
@@ -122,6 +123,11 @@ export class Telemetry {
     const { kind, destination } = event
     if (kind === 'waiting') this.#sinkErrors.set(destination, `${destination}: ${event.error.message}`)
     if (kind === 'resumed') this.#sinkErrors.delete(destination)
+  }
+
+  /** For those who send notices. */
+  noticeEvent({ kind, destination }: NoticeEvent): void {
+    this.#metrics.notice(kind, destination)
   }
 
   /** The parts are open: their figures are asked for from now on. */

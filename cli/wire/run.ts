@@ -101,15 +101,20 @@ export async function openRun(options: RunOptions): Promise<Run> {
     const sinks =
       warehouse === null
         ? []
-        : openSinks({
+        : await openSinks({
             ...options,
             log,
             registry,
             plan,
             warehouse,
             instance: settings.instance,
-            ...(telemetry !== null && { tell: (event) => telemetry.sinkEvent(event) }),
+            alerts: settings.alerts,
+            ...(telemetry !== null && {
+              tell: (event) => telemetry.sinkEvent(event),
+              tellNotice: (event) => telemetry.noticeEvent(event),
+            }),
           })
+    for (const sink of sinks) closers.unshift(() => sink.close())
     const lags = new Lags(log, plan, sinks)
     const pressure = new BackPressure({
       lag: () => lags.look(),
@@ -231,8 +236,8 @@ export class Run {
       parts.push(`source ${bound.join(', ')}`)
     }
     if (sinks.length > 0) {
-      const tables = sinks.filter(({ isTable }) => isTable).map(({ name }) => name)
-      const consumers = sinks.filter(({ isTable }) => !isTable).map(({ name }) => `, ${name} (logs)`)
+      const tables = sinks.filter(({ goesTo }) => goesTo === null).map(({ name }) => name)
+      const consumers = sinks.map(({ name, goesTo }) => (goesTo === null ? '' : `, ${name} (${goesTo})`))
       const file = join(options.settings.warehouse, WAREHOUSE_FILE)
       parts.push(`sinks ${tables.join(', ')} in ${file}${consumers.join('')}`)
     }
@@ -291,7 +296,7 @@ export class Run {
         ),
       ),
       tables: sinks
-        .filter(({ isTable }) => isTable)
+        .filter(({ goesTo }) => goesTo === null)
         .map(({ name, runner }) => ({ name, written: runner.rowsWritten, lag: lags.ofSink(name) })),
       tasks: worker && {
         open: worker.tasks.length,

@@ -8,36 +8,41 @@ import type { Warehouse } from '../../sinks/local/warehouse.ts'
 import { SinkRunner, type SinkEvent } from '../../sinks/runner.ts'
 import type { Logger } from '../../telemetry/log.ts'
 import { formatElapsed } from '../format.ts'
-import type { LoadedPipeline } from '../pipelines.ts'
+import type { AlertSettings } from '../settings/alerts.ts'
+import { notifierSinks, type NoticeEvent } from './notifiers.ts'
 
 /** All sinks of a pipeline share one process, so each gets less memory than it would take alone. */
 const LIMITS = { maxRows: 10_000, maxBytes: 2 * 2 ** 20, maxHeldBytes: 6 * 2 ** 20 }
 
 export interface BoundSink {
   readonly name: string
-  /** Of the warehouse; else it is a consumer beside it. */
-  readonly isTable: boolean
+  /** For people: where notices go. null: a table of the warehouse. */
+  readonly goesTo: string | null
   readonly runner: SinkRunner
+  /** When the runner has ended. */
+  close(): Promise<void>
 }
 
 export interface SinksOptions {
   readonly log: Log
   readonly registry: SchemaRegistry
   readonly plan: Plan
-  readonly loaded: LoadedPipeline
   readonly warehouse: Warehouse
   /** null: a random one. */
   readonly instance: string | null
   readonly clock: Clock
   readonly logger: Logger
   readonly notice: (message: string) => void
+  readonly alerts: AlertSettings
   /** Told what happens to the sinks. Default: nobody. */
   readonly tell?: (event: SinkEvent) => void
+  /** Told what happens to notices. Default: nobody. */
+  readonly tellNotice?: (event: NoticeEvent) => void
 }
 
-/** A runner for every table of the pipeline, for its dead letters, and for what consumes its topics. */
-export function openSinks(options: SinksOptions): BoundSink[] {
-  const { log, registry, plan, loaded, warehouse, clock, logger, notice } = options
+/** A runner for every table of the pipeline, for its dead letters, and for what people are told of. */
+export async function openSinks(options: SinksOptions): Promise<BoundSink[]> {
+  const { log, registry, plan, warehouse, clock, notice } = options
   const common = {
     ...LIMITS,
     log,
@@ -60,15 +65,12 @@ export function openSinks(options: SinksOptions): BoundSink[] {
     descriptions: deadLetterDescriptions,
   }
   return [
-    ...plan.sinks.map(({ topic, table }) => ({ topic, isTable: true, sink: warehouse.sink(table) })),
-    { topic: plan.deadLetterTopic, isTable: true, sink: warehouse.sink(deadLetters) },
-    ...loaded.consumers.map(({ topic, sink }) => ({
-      topic: `${plan.application}.${topic}`,
-      isTable: false,
-      sink: sink({ log: logger, clock }),
-    })),
-  ].map(({ topic, isTable, sink }) => {
-    return { name: sink.destination, isTable, runner: new SinkRunner({ ...common, topic, sink }) }
+    ...plan.sinks.map(({ topic, table }) => ({ topic, sink: warehouse.sink(table), goesTo: null })),
+    { topic: plan.deadLetterTopic, sink: warehouse.sink(deadLetters), goesTo: null },
+    ...(await notifierSinks(options)),
+  ].map(({ topic, sink, goesTo }) => {
+    const runner = new SinkRunner({ ...common, topic, sink })
+    return { name: sink.destination, goesTo, runner, close: () => sink.close() }
   })
 }
 

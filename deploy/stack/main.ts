@@ -10,6 +10,7 @@ import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { once } from 'node:events'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
+import { chromiumProgram } from './chromium.ts'
 import { StackError } from './errors.ts'
 import { kafkaJars, startKafka } from './kafka.ts'
 import { redisProgram, startRedis } from './redis.ts'
@@ -117,6 +118,7 @@ async function fetchPrograms(): Promise<void> {
     Redis: () => redisProgram('redis-server'),
     'the schema registry': registryProgram,
     Toxiproxy: toxiproxyProgram,
+    Chromium: chromiumProgram,
   }
   const missing: string[] = []
   for (const [name, get] of Object.entries(programs)) {

@@ -3,6 +3,7 @@
  * process that started them.
  */
 export { StackError } from './errors.ts'
+export { chromiumProgram } from './chromium.ts'
 export { startKafka, type Broker, type KafkaOptions, type KafkaServers } from './kafka.ts'
 export {
   startRedis,

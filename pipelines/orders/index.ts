@@ -5,7 +5,7 @@ import { tumbling } from '../../processor/windows/tumbling.ts'
 import { alerting, thresholdsOf } from './alerts.ts'
 import { alert, order } from './contract.ts'
 import { orderMaker } from './generator.ts'
-import { AlertLogger } from './process-order-alerts.ts'
+import { processOrderAlerts } from './process-order-alerts.ts'
 import { queries } from './queries.ts'
 
 /**
@@ -63,18 +63,11 @@ export default definePipeline({
           window_end: 'End of the window',
           order_count: 'Orders in the window',
         },
+        notify: processOrderAlerts,
       }),
     )
   },
 })
-
-/** What runs beside the pipeline and reads one of its topics, as a group of its own. */
-export const consumers = [
-  {
-    topic: 'order-alerts',
-    sink: (context: ConstructorParameters<typeof AlertLogger>[0]) => new AlertLogger(context),
-  },
-]
 
 /** What each source's generator makes. */
 export const generators = { orders: orderMaker }

@@ -1,4 +1,4 @@
-import type { TableDestination } from '../../schemas/destinations.ts'
+import type { TableDestination, TopicDestination } from '../../schemas/destinations.ts'
 import { TopologyError, type AnySchema } from './graph.ts'
 
 /**
@@ -39,4 +39,18 @@ export function checkColumns(place: string, columns: readonly string[], schema: 
     'BAD_OPTION',
     `${place} '${missing}', which ${schema.name} does not have. Its columns are ${names.join(', ')}.`,
   )
+}
+
+/** @throws TopologyError BAD_OPTION where notices could not be made of the topic's rows */
+export function checkNotify({ name, format, notify }: TopicDestination, { fields }: AnySchema): void {
+  if (notify === undefined) return
+  const refuse = (why: string): never => {
+    throw new TopologyError('BAD_OPTION', `topic '${name}': notify ${why}.`)
+  }
+  if (format === 'json') refuse('reads Avro: leave out the format, or write a second topic')
+  const { runsOf, per = [] } = notify
+  const named = [...per, ...(runsOf === undefined ? [] : [...runsOf, 'window_start', 'window_end'])]
+  const missing = named.find((column) => !fields.some((field) => field.name === column))
+  if (missing !== undefined) refuse(`needs the column ${missing}, which its rows do not have`)
+  if (per.length > 0 && runsOf === undefined) refuse("has 'per' without 'runsOf': runs of what?")
 }

@@ -1,5 +1,5 @@
 import type { Contract } from '../../schemas/contract.ts'
-import type { TableOptions, TopicFormat } from '../../schemas/destinations.ts'
+import type { Notify, TableOptions, TopicFormat } from '../../schemas/destinations.ts'
 import type { Schema } from '../../schemas/schema.ts'
 import type { Aggregate } from '../windows/aggregates.ts'
 import type { TumblingWindows } from '../windows/tumbling.ts'
@@ -177,6 +177,8 @@ export interface SinkNode extends NodeBase {
         /** null: one of the application's. */
         readonly topic: string | null
         readonly descriptions: Readonly<Record<string, string>>
+        /** null: nobody is told of its rows. */
+        readonly notify: Notify<any> | null
       }
   readonly schema: AnySchema
 }

@@ -78,6 +78,11 @@ export interface Plan {
 export type TopicNode = SourceNode | SinkNode | RepartitionNode | MergeNode | PartialWindowNode
 
 const FOREVER = -1
+
+/** Where is kept what people have been told. */
+export function noticesTopic(application: string): string {
+  return `${application}.notices`
+}
 const MOST_OPEN_SEGMENTS = 64
 
 export interface PlanOptions {
@@ -144,6 +149,9 @@ export function planPipeline(pipeline: Pipeline, options: PlanOptions): Plan {
   const outputs = sinkNodes.map(topicOf)
   const deadLetterTopic = `${application}.dead-letters`
   const topics = topicsOf(subTopologies, outputs, deadLetterTopic, options)
+  if (sinkNodes.some(({ destination }) => destination.kind === 'topic' && destination.notify !== null)) {
+    topics.push({ name: noticesTopic(application), partitions: 1, cleanup: 'compact', retentionMs: FOREVER })
+  }
   checkNames(subTopologies, topics)
   checkOrigins(nodes)
   return {

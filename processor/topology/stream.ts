@@ -1,11 +1,11 @@
 import type { Duration } from '../../schemas/duration.ts'
 import { parseDurationMs } from '../../schemas/duration.ts'
-import type { TableDestination, TopicDestination } from '../../schemas/destinations.ts'
+import type { Notify, TableDestination, TopicDestination } from '../../schemas/destinations.ts'
 import { extend, timestamp, type Field, type Schema } from '../../schemas/schema.ts'
 import type { Aggregate } from '../windows/aggregates.ts'
 import { reduceRows } from '../windows/reduce.ts'
 import type { TumblingWindows } from '../windows/tumbling.ts'
-import { checkColumns, checkTableColumns } from './columns.ts'
+import { checkColumns, checkNotify, checkTableColumns } from './columns.ts'
 import {
   checkedVersion,
   TopologyError,
@@ -210,9 +210,10 @@ export class Stream<T> {
    * @throws TopologyError SCHEMA_MISSING, BAD_OPTION for a column that the rows do not have, NOT_ON_UPDATES where
    *   nothing says which row an update replaces
    */
-  to(destination: TableDestination<T> | TopicDestination): void {
+  to(destination: TableDestination<T> | TopicDestination<T>): void {
     const schema = this.#schemaFor(`${destination.kind} '${destination.name}'`)
     if (destination.kind === 'table') checkTableColumns(destination, schema)
+    else checkNotify(destination, schema)
     this.graph.add({
       kind: 'sink',
       name: destination.name,
@@ -231,6 +232,7 @@ export class Stream<T> {
               format: destination.format,
               topic: destination.topic ?? null,
               descriptions: destination.descriptions ?? {},
+              notify: (destination.notify as Notify<any> | undefined) ?? null,
             },
       schema,
     })

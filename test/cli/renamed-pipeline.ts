@@ -11,8 +11,8 @@ export function writeRenamedPipeline(directory: string): { readonly name: string
   const file = join(directory, `${name}.ts`)
   writeFileSync(
     file,
-    `import orders, { generators, consumers } from ${JSON.stringify(pathToFileURL(ORDERS).href)}\n` +
-      `export { generators, consumers }\nexport default { ...orders, name: '${name}' }\n`,
+    `import orders, { generators } from ${JSON.stringify(pathToFileURL(ORDERS).href)}\n` +
+      `export { generators }\nexport default { ...orders, name: '${name}' }\n`,
   )
   return { name, file }
 }

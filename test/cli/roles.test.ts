@@ -27,7 +27,13 @@ describe('a run', () => {
 
   it('of a finite input ends in the order of the data: sources, worker, sinks', async () => {
     assert.equal(await runRoles(roles(), new AbortController().signal), 'drained')
-    assert.deepEqual(events, ['sources ended', 'worker stopped', 'out durable below 2', 'sink stopped'])
+    assert.deepEqual(events, [
+      'sources ended',
+      'worker stopped',
+      'out durable below 2',
+      'out flushed',
+      'sink stopped',
+    ])
   })
 
   it('that is stopped ends all roles, and does not claim to be done', async () => {
@@ -93,7 +99,7 @@ describe('a run', () => {
     await copy()
     isProcessed = true
     assert.equal(await running, 'drained')
-    assert.deepEqual(events, ['sources ended', 'out durable', 'sink stopped'])
+    assert.deepEqual(events, ['sources ended', 'out durable', 'out flushed', 'sink stopped'])
   })
 
   it('whose sources are handed over works on until the others have read them', async () => {
@@ -157,6 +163,9 @@ describe('a run', () => {
         (async ([place]) => {
           events.push(`out durable below ${place!.offset}`)
         }),
+      flush: async () => {
+        events.push('out flushed')
+      },
     }
     return {
       log,

@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { resolveSettings, settingNames, tablesDirectory, type Settings } from '../../cli/settings.ts'
+import type { AlertSettings } from '../../cli/settings/alerts.ts'
 
 describe('a setting', () => {
   let cwd: string
@@ -38,6 +39,7 @@ describe('a setting', () => {
       instance: null,
       metricsPort: null,
       metricsHost: '127.0.0.1',
+      alerts: { webhookUrl: null, email: null, maxAgeMs: 3_600_000 },
     } satisfies Settings)
   })
 
@@ -110,6 +112,79 @@ describe('docs/running.md', () => {
     const missing = settingNames().filter((name) => !page.includes(`| \`${name}\` |`))
     assert.deepEqual(missing, [])
   })
+})
+
+describe('where alerts go', () => {
+  const alerts = (env: Record<string, string>): AlertSettings =>
+    resolveSettings({ flags: {}, env, cwd: tmpdir() }).alerts
+  const email = { ALERT_EMAIL_FROM: 'a@b.example', ALERT_EMAIL_TO: 'Ops <ops@b.example>, night@b.example' }
+
+  it('is said by the environment: a webhook, a mail server with addresses, an age', () => {
+    const found = alerts({
+      ...email,
+      SMTP_URL: 'smtps://us%40er:p%3Aw@mail.example',
+      ALERT_WEBHOOK_URL: 'https://hooks.example/x',
+      ALERT_MAX_AGE: '30m',
+    })
+    assert.deepEqual(found, {
+      webhookUrl: 'https://hooks.example/x',
+      maxAgeMs: 1_800_000,
+      email: {
+        host: 'mail.example',
+        port: 465,
+        secure: true,
+        requireTls: false,
+        auth: { user: 'us@er', password: 'p:w' },
+        ca: null,
+        from: 'a@b.example',
+        to: ['Ops <ops@b.example>', 'night@b.example'],
+      },
+    })
+  })
+
+  it('never has a password go over the network in the clear', () => {
+    const smtp = (url: string): boolean => alerts({ ...email, SMTP_URL: url }).email!.requireTls
+    assert.equal(smtp('smtp://u:p@mail.example'), true)
+    assert.equal(smtp('smtp://u:p@127.0.0.1:2525'), false)
+    assert.equal(smtp('smtp://mail.example'), false)
+  })
+
+  for (const [what, env, says] of [
+    [
+      'a webhook that is none',
+      { ALERT_WEBHOOK_URL: 'hooks.secret' },
+      /ALERT_WEBHOOK_URL is not what it can be/,
+    ],
+    [
+      'a webhook with a password',
+      { ALERT_WEBHOOK_URL: 'https://u:secret@h/x' },
+      /without a user and password/,
+    ],
+    [
+      'a mail server of another scheme',
+      { ...email, SMTP_URL: 'http://u:secret@h' },
+      /SMTP_URL is not what it can be/,
+    ],
+    ['a user without a password', { ...email, SMTP_URL: 'smtp://secret@h' }, /a user needs a password/],
+    ['a wrong escape', { ...email, SMTP_URL: 'smtp://u:%zzsecret@h' }, /%40/],
+    ['a mail server without addresses', { SMTP_URL: 'smtp://h' }, /belong together/],
+    ['addresses without a mail server', email, /belong together/],
+    ['two senders', { SMTP_URL: 'smtp://h', ...email, ALERT_EMAIL_FROM: 'a@b, c@d' }, /must be one address/],
+    ['what is no address', { SMTP_URL: 'smtp://h', ...email, ALERT_EMAIL_TO: 'ops' }, /has "ops"/],
+    ['an age that is none', { ALERT_MAX_AGE: 'long' }, /ALERT_MAX_AGE/],
+  ] as [string, Record<string, string>, RegExp][]) {
+    it(`is refused before anything starts: ${what}`, () => {
+      assert.throws(
+        () => alerts(env),
+        (error: Error & { code?: string }) => {
+          assert.equal(error.code, 'BAD_SETTING')
+          assert.match(error.message, says)
+          assert.ok(!error.message.includes('secret'), error.message)
+          return true
+        },
+      )
+    })
+  }
 })
 
 describe('KAFKA_BROKERS', () => {

@@ -52,9 +52,10 @@ export class Started {
   }
 }
 
-/** Starts `millrace` as a user does, in an environment without settings. */
-export function start(args: readonly string[]): Started {
-  const env = Object.entries(process.env).filter(([name]) => !/^(MILLRACE_|KAFKA_)/.test(name))
+/** Starts `millrace` as a user does, in an environment without settings but for these. */
+export function start(args: readonly string[], settings: Readonly<Record<string, string>> = {}): Started {
+  const inherited = Object.entries(process.env).filter(([name]) => !/^(MILLRACE_|KAFKA_)/.test(name))
+  const env = [...inherited, ...Object.entries(settings)]
   return new Started(
     spawn(process.execPath, [BIN, ...args], {
       cwd: tmpdir(),

@@ -478,13 +478,12 @@ describe('rows as objects', () => {
     const [batch] = batches
     assert.equal(batch!.count, 3)
     assert.throws(
-      () => decodeRows('alerts', wider, batch!),
+      () => decodeRows('alerts', batch!, (row) => row),
       (error: unknown) => {
         const { rows } = error as { rows: { index: number }[] }
         return rows.length === 1 && rows[0]!.index === 1
       },
     )
-    assert.deepEqual(decodeRows('alerts', thing, batch!), [{ id: 1 }, { id: 1 }, { id: 3 }])
     await bench.close()
   })
 })

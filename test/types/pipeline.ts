@@ -98,6 +98,11 @@ definePipeline({
     reduced.reduce('whole', { of: (o) => ({ text: o.order_id }), combine: (a) => a, as: note })
     // @ts-expect-error what is given is not to be changed
     reduced.reduce('whole', { ...whole, combine: (a) => ((a.orders = 1), a) })
+    metrics.to(topic('busy', { notify: { text: (m) => `${m.orders} orders`, runsOf: ['window_start'] } }))
+    // @ts-expect-error a column that the rows do not have
+    metrics.to(topic('quiet', { notify: { text: () => 'quiet', runsOf: ['alert_type'] } }))
+    // @ts-expect-error a field that the rows do not have
+    metrics.to(topic('silent', { notify: { text: (m) => (m.amount > 0 ? 'much' : 'little') } }))
     metrics.late.filter((l) => l.amount > 0 && l.late_mark === 'watermark').to(topic('late'))
   },
 })

@@ -58,6 +58,37 @@ describe('a pipeline as written', () => {
     )
   })
 
+  for (const [what, options, says] of [
+    ['as JSON', { format: 'json', notify: { text: () => '' } }, /notify reads Avro/],
+    [
+      'in runs of rows without windows',
+      { notify: { text: () => '', runsOf: ['shop'] } },
+      /column window_start/,
+    ],
+    [
+      'for each shop, and in no runs',
+      { notify: { text: () => '', per: ['shop'] } },
+      /'per' without 'runsOf'/,
+    ],
+  ] as [string, Parameters<typeof topic<Sale>>[1], RegExp][]) {
+    it(`is refused where people are to be told of a topic ${what}`, () => {
+      assert.throws(() => pipelineOf((sales) => sales.to(topic('sold', options))), {
+        code: 'BAD_OPTION',
+        message: says,
+      })
+    })
+  }
+
+  it('has a topic for what people have been told, where they are told of something', () => {
+    const notices = (pipeline: ReturnType<typeof definePipeline>): string[] =>
+      planPipeline(pipeline, { partitions: 4 })
+        .topics.filter(({ name, partitions }) => name.endsWith('.notices') && partitions === 1)
+        .map(({ name }) => name)
+    const told = pipelineOf((sales) => sales.to(topic('sold', { notify: { text: ({ shop }) => shop } })))
+    assert.deepEqual(notices(told), ['shop.notices'])
+    assert.deepEqual(notices(pipelineOf((sales) => sales.to(topic('sold')))), [])
+  })
+
   it('is refused where groups are asked to have empty windows', () => {
     assert.throws(
       () => pipelineOf((sales) => void sales.groupBy('shop').window(tumbling('1h', { emptyWindows: true }))),
