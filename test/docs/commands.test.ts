@@ -12,10 +12,13 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo, Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { basename, delimiter, dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { gzipSync } from 'node:zlib'
+import { SMTPServer, type SMTPServerDataStream } from 'smtp-server'
 import { startKafka, startRedis } from '../../deploy/stack/servers.ts'
 import { monthsOrSkip } from '../end-to-end/shared-data.ts'
 import { ownServer } from '../support/servers.ts'
@@ -81,7 +84,11 @@ function linesOf(text: string): Line[] {
           .replace(/^\$ /, '')
           .replace(/\s+#.*$/, '')
           .trim()
-        if (!/^(?:export [A-Z_]+=|eval "|(?:\w+=\S+ )*npx millrace |zcat .* \| npx millrace )/.test(command))
+        if (
+          !/^(?:export [A-Z_]+=|eval "|(?:\w+=\S+ )*npx millrace |zcat .* \| npx millrace |node -e )/.test(
+            command,
+          )
+        )
           return []
         return [
           {
@@ -176,6 +183,23 @@ describe('the commands of the documentation', function () {
     env = { ...env, ...kafka.env, ...redis.env }
   }
 
+  /** Local servers instead of those that a page makes up. */
+  async function standIns(): Promise<Record<string, string>> {
+    const web = createServer((request, response) => {
+      request.resume().on('end', () => response.end())
+    })
+    const mail = new SMTPServer({ authOptional: true, disabledCommands: ['STARTTLS'], onData: takeMail })
+    web.listen(0, '127.0.0.1')
+    const listening = mail.listen(0, '127.0.0.1')
+    await Promise.all([once(web, 'listening'), once(listening, 'listening')])
+    servers.push({ stop: () => closed(web) }, { stop: () => closed(mail) })
+    const portOf = (server: Server): number => (server.address() as AddressInfo).port
+    return {
+      ALERT_WEBHOOK_URL: `http://127.0.0.1:${portOf(web)}/`,
+      SMTP_URL: `smtp://127.0.0.1:${portOf(listening)}`,
+    }
+  }
+
   /** What a page's lines name that is not made by one of them. */
   async function bring(context: Mocha.Context, lines: readonly Line[]): Promise<void> {
     for (const [name, make] of Object.entries(INPUTS)) {
@@ -194,7 +218,11 @@ describe('the commands of the documentation', function () {
       await bring(this, lines)
       for (const line of lines) {
         if (/^eval |^export KAFKA_BROKERS=/.test(line.text)) {
-          if (servers.length === 0) await startServers(this)
+          if (!('KAFKA_BROKERS' in env)) await startServers(this)
+        } else if (line.text.startsWith('export ')) {
+          const stands = await standIns()
+          for (const [, name, value] of line.text.matchAll(/(\w+)=(\S+)/g))
+            env[name!] = stands[name!] ?? value!
         } else {
           await run({ ...line, text: line.text.replaceAll(/\bDIR\b/g, 'millrace-data') })
         }
@@ -202,3 +230,11 @@ describe('the commands of the documentation', function () {
     })
   }
 })
+
+function takeMail(stream: SMTPServerDataStream, _session: unknown, done: () => void): void {
+  stream.resume().on('end', done)
+}
+
+function closed(server: { close(done: () => void): unknown }): Promise<void> {
+  return new Promise((resolve) => server.close(() => resolve()))
+}
