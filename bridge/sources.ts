@@ -121,6 +121,8 @@ export class Sources {
   #consumer: GroupConsumer | null = null
   #fatal: { readonly error: unknown } | null = null
   #endMarkMs: number | null = null
+  /** The end mark failed: its writer is of no use any more. */
+  #mustReopen = false
   #fencedAtMs: number | null = null
 
   constructor(
@@ -214,7 +216,7 @@ export class Sources {
         const first = opened[index]!
         const outcome = first === 'open' ? await owner.pump(stop) : first
         this.#outcomes.set(owner.partition, outcome)
-        if (outcome === 'fenced') this.#sayFenced(owner)
+        if (outcome === 'fenced') this.#isFenced(owner)
         this.#consumer?.wakeup()
       })
       await Promise.all(running)
@@ -237,6 +239,7 @@ export class Sources {
     for (const owner of this.#owners.values()) await owner.close()
     this.#owners.clear()
     this.#outcomes.clear()
+    this.#mustReopen = false
   }
 
   /** How the run has ended, or null while it goes on. */
@@ -245,8 +248,8 @@ export class Sources {
     const outcomes = [...this.#owners.keys()].map((partition) => this.#outcomes.get(partition))
     if (outcomes.some((outcome) => outcome !== 'ended')) return null
     if (this.#owners.size === this.#homes.size) {
-      await this.#writeEndMark(signal)
-      return signal.aborted ? null : 'ended'
+      const isWritten = await this.#writeEndMark(signal)
+      return isWritten && !signal.aborted ? 'ended' : null
     }
     // The end mark is one transaction over all sources, so one process must have them all: whoever has
     // the first one stays, the others leave it theirs.
@@ -257,28 +260,40 @@ export class Sources {
   /**
    * One transaction: the end mark into every partition of every source topic, and in each source's record
    * that it has ended (design §7). A crash before it leaves the sources unended, and the next run writes it.
+   * After an error the group is polled first: others may have the sources by now.
+   * @returns whether it stands
    */
-  async #writeEndMark(signal: AbortSignal): Promise<void> {
-    const [writer] = this.#owners.values()
-    while (!signal.aborted) {
-      const records = new Map<string, SourceRecord>()
-      try {
-        for (const owner of this.#owners.values()) {
-          for (const [name, record] of await owner.stored(signal)) records.set(name, record)
-        }
-        const found = [...records.values()]
-        if (found.every(({ isEnded }) => isEnded)) return
-        const e = Math.max(...found.map(({ unclosedE }) => unclosedE ?? -Infinity))
-        await writer!.commit(this.#endMarks(e, records))
-        if (e !== -Infinity) this.#endMarkMs = e
-        return
-      } catch (error) {
-        if (isEndOf(signal, error)) return
-        if (!(error instanceof LogError)) throw error
-        const reopened = await writer!.open(signal)
-        if (reopened === 'fenced') throw error
+  async #writeEndMark(signal: AbortSignal): Promise<boolean> {
+    const writer = [...this.#owners.values()][0]!
+    try {
+      if (this.#mustReopen) {
+        if ((await writer.open(signal)) === 'fenced') return this.#isFenced(writer)
+        this.#mustReopen = false
       }
+      const records = new Map<string, SourceRecord>()
+      for (const owner of this.#owners.values()) {
+        for (const [name, record] of await owner.stored(signal)) records.set(name, record)
+      }
+      const found = [...records.values()]
+      if (found.every(({ isEnded }) => isEnded)) return true
+      const e = Math.max(...found.map(({ unclosedE }) => unclosedE ?? -Infinity))
+      await writer.commit(this.#endMarks(e, records))
+      if (e !== -Infinity) this.#endMarkMs = e
+      return true
+    } catch (error) {
+      if (isEndOf(signal, error)) return false
+      if (!(error instanceof LogError)) throw error
+      if (error.code === 'FENCED') return this.#isFenced(writer)
+      this.#mustReopen = true
+      return false
     }
+  }
+
+  /** Another process has the sources of this owner, or is about to. */
+  #isFenced(owner: PartitionOwner): false {
+    this.#outcomes.set(owner.partition, 'fenced')
+    this.#sayFenced(owner)
+    return false
   }
 
   #endMarks(e: number, records: ReadonlyMap<string, SourceRecord>): TransactionContent[] {

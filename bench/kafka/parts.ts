@@ -52,7 +52,7 @@ const throughput: Part = async (servers, options) => {
   return isRight
 }
 
-const LATENCY = { rate: 20_000, seconds: 90, warmUpSeconds: 30, keys: 10_000 }
+const LATENCY = { rate: 20_000, seconds: 60, warmUpSeconds: 25, keys: 10_000 }
 
 /** From append to visible output at a steady rate. */
 const latency: Part = async (servers, { systems, commitsMs, partitions }) => {

@@ -49,7 +49,9 @@ export class FrozenTask {
       this.task.noteSegments(windowsOffset)
       this.#end = { ...this.#end, windows: windowsOffset + this.changelog.count }
     }
-    this.#taskRecord = encodeTaskRecord(this.task.recordOf(this.position, this.#parts.snapshot))
+    this.#taskRecord = encodeTaskRecord(
+      this.task.recordOf(this.position, this.#end.windows, this.#parts.snapshot),
+    )
     this.#parts.records.append(TASK_RECORD_KEY, this.#taskRecord)
     return this.#parts.records
   }

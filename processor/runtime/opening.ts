@@ -9,14 +9,14 @@ import {
 import type { WorkerEvents } from './events.ts'
 import { lookAtEnds, offsetsToRestore, restoreTask, type RestoreEnds } from './restore.ts'
 
-/** A task with no more to restore than this is opened before its group goes on. */
-const INLINE_RECORDS = 10_000
 /** Tasks restored at a time, behind those that run. */
 const RESTORES_AT_ONCE = 4
 
 export interface OpeningDependencies extends OpenDependencies {
   readonly events: WorkerEvents
   readonly report: (message: string) => void
+  /** A task with no more to restore than this is opened before its group goes on. */
+  readonly inlineRecords: number
   /** Called when `takeReady` has something new, or `failure` is set. */
   readonly onChange: () => void
 }
@@ -45,7 +45,7 @@ export class Opening {
     const inline: [Claim, RestoreEnds][] = []
     const background: [Claim, RestoreEnds][] = []
     for (const [i, claim] of claims.entries()) {
-      const isInline = ends[i]!.isStable && offsetsToRestore(claim, ends[i]!) <= INLINE_RECORDS
+      const isInline = ends[i]!.isStable && offsetsToRestore(claim, ends[i]!) <= dependencies.inlineRecords
       ;(isInline ? inline : background).push([claim, ends[i]!])
     }
     opening.#unopened = background.length

@@ -22,6 +22,8 @@ export interface TaskRecord {
   readonly windows: Readonly<Record<string, WindowProgress>>
   /** First offset in `-windows` of each open segment, by store id. */
   readonly segments: Readonly<Record<string, Readonly<Record<string, number>>>>
+  /** What stands in `-windows` up to here is committed; absent in records of before it was noted. */
+  readonly windowsEnd?: number
   readonly counters: Readonly<Record<string, number>>
 }
 

@@ -1,4 +1,4 @@
-import type { Log, PartitionOffsets } from '../../log/port.ts'
+import type { Log, PartitionOffsets, TopicPartition } from '../../log/port.ts'
 import { readUntil } from '../../log/read-until.ts'
 import type { Clock, Timer } from '../../config/clock.ts'
 import { segmentOf, segmentPrefix, storeOf } from '../state/keys.ts'
@@ -8,6 +8,9 @@ import { isByTask, type Claim } from './open.ts'
 import { asOwner } from './ownership.ts'
 import { decodeTaskRecord, TASK_RECORD_KEY, type TaskRecord } from './progress.ts'
 
+/** Together longer than a broker takes to hear that it is deposed (its session). */
+const LEADER_TRIES = 500
+const LEADER_POLL_MS = 20
 const STABLE_POLL_MS = 10
 /** A dead process's transaction is over by then: its time-out and the broker's sweep. What lasts longer is said. */
 const USUAL_WAIT_MS = 20_000
@@ -95,12 +98,13 @@ export async function restoreTask(
   })
   const record = recordBytes === null ? before : decodeTaskRecord(recordBytes, id)
 
-  await asOwner(claim, log, () => assertWhole(claim, record, meta.checkpoint, ends))
+  const windowsRange = await untilHolds(windows, ends.windows, record?.windowsEnd ?? 0, dependencies)
+  await asOwner(claim, log, () => assertWhole(claim, record, meta.checkpoint, windowsRange))
   const open = openSegments(record)
   let checkpoint = meta.checkpoint
   let applied = 0
-  const windowsFrom = Math.max(checkpoint.windows, ends.windows.start)
-  const windowsEnd = ends.windows.stable
+  const windowsFrom = Math.max(checkpoint.windows, windowsRange.start)
+  const windowsEnd = windowsRange.stable
   await readUntil(log, windows, { ...reading, from: windowsFrom, end: windowsEnd }, async (batch) => {
     const end = { ...checkpoint, windows: batch.nextOffset }
     await state.apply({
@@ -172,6 +176,27 @@ async function untilStable(
 }
 
 /**
+ * The opened record is a barrier in `-changelog` only. A leader of `-windows` that was deposed and has not heard of
+ * it yet tells an older end than what is committed: the task record knows better.
+ */
+async function untilHolds(
+  place: TopicPartition,
+  first: PartitionOffsets,
+  end: number,
+  { log, timer, signal }: RestoreDependencies,
+): Promise<PartitionOffsets> {
+  let found = first
+  for (let tries = 0; found.stable < end && tries < LEADER_TRIES; tries++) {
+    // Asks who leads it now.
+    await log.admin.describeTopics([place.topic])
+    await timer.sleep(LEADER_POLL_MS, signal)
+    signal.throwIfAborted()
+    found = (await log.admin.offsets([place]))[0]!
+  }
+  return found
+}
+
+/**
  * Before anything is applied: a state that was brought up to changelogs with a hole in them would count as whole
  * ever after. Open segments lie within `-windows`, unless somebody else has cut it, and who has committed left a
  * task record.
@@ -180,7 +205,7 @@ function assertWhole(
   claim: Claim,
   record: TaskRecord | null,
   { windows: from }: Checkpoint,
-  { windows: { start, stable } }: RestoreEnds,
+  { start, stable }: PartitionOffsets,
 ): void {
   const { id, sub, partition, committed } = claim
   if (record === null && isByTask(committed)) {
@@ -194,7 +219,15 @@ function assertWhole(
   const firsts = Object.values(record?.segments ?? {}).flatMap((segments) => Object.values(segments))
   const needed = Math.max(from, Math.min(...firsts, Infinity))
   const last = Math.max(...firsts, -Infinity)
-  if (needed >= start && last < stable) return
+  if (needed >= start && last < stable) {
+    if (stable >= (record?.windowsEnd ?? 0)) return
+    throw new ProcessorError(
+      'CHANGELOG_LOST',
+      `${id}: it has committed ${sub.windowsTopic} partition ${partition} up to ${record!.windowsEnd!}, but the topic ` +
+        `ends at ${stable}: a broker has lost what was acknowledged (an unclean leader election?). ` +
+        'Bring it back, or replay the pipeline, which resets state and offsets together.',
+    )
+  }
   throw new ProcessorError(
     'CHANGELOG_LOST',
     `${id}: its open windows begin at offset ${Math.min(needed, last)} of ${sub.windowsTopic} partition ${partition}, but the ` +

@@ -226,7 +226,7 @@ export class Task {
   }
 
   /** @internal The parts of a task record that are the task's own. */
-  recordOf(position: number, snapshot: TaskSnapshot): TaskRecord {
+  recordOf(position: number, windowsEnd: number, snapshot: TaskSnapshot): TaskRecord {
     return {
       version: 1,
       topologyHash: this.#dependencies.topologyHash,
@@ -235,6 +235,7 @@ export class Task {
       ],
       windows: snapshot.windows,
       segments: this.#segments.snapshot(),
+      windowsEnd,
       counters: snapshot.counters,
     }
   }

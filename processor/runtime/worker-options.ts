@@ -34,6 +34,8 @@ export interface WorkerOptions {
   readonly fetchBytes?: number
   /** Memory for state beyond what is not yet applied. Default 48 MiB. */
   readonly cacheBytes?: number
+  /** A task with no more changelog records to restore is opened before its group goes on. Default 10,000. */
+  readonly inlineRestoreRecords?: number
   readonly onStep?: StepObserver
   readonly events?: WorkerEvents
   /** Told in words what a person should know: waits, recoveries, restores. */
@@ -52,6 +54,7 @@ export function workerSettings(options: WorkerOptions) {
     commitRecords: 10_000,
     fetchBytes: 1024 * 1024,
     cacheBytes: 48 * 1024 * 1024,
+    inlineRestoreRecords: 10_000,
     events: {},
     report: (): void => {},
     ...options,

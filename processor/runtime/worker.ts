@@ -26,6 +26,7 @@ const steps = channel('millrace:protocol-step')
 
 /** How long a poll waits where nothing is due. */
 const POLL_MS = 200
+const NONE: ReadonlySet<string> = new Set()
 /**
  * Fenced so often in a row while the generation is valid: somebody else has our instance id. Not the first time:
  * a late copy of our own initialisation, sent again when a connection broke, fences us too.
@@ -206,8 +207,9 @@ export class Worker {
       if (this.#patience.reopening.isOver) await this.#open()
       return 0
     }
-    await this.#adopt()
-    this.#held.push(...batches)
+    const adopted = await this.#adopt()
+    // What was polled before a task was sought to its position is not what comes next for it.
+    this.#held.push(...batches.filter((batch) => !adopted.has(this.#taskIdOf(batch))))
     const processed = await this.#processHeld()
     await this.#commitWhenDue()
     return processed
@@ -225,7 +227,7 @@ export class Worker {
     let processed = 0
     for (let batch = this.#held[0]; batch !== undefined; batch = this.#held[0]) {
       // No task: it has gone meanwhile, and its new owner reads the batch.
-      const task = this.#tasks.get(taskId(this.#subOf(batch), batch.partition))
+      const task = this.#tasks.get(this.#taskIdOf(batch))
       try {
         await task?.process(batch)
       } catch (error) {
@@ -253,6 +255,10 @@ export class Worker {
     // It may have failed while this round polled: nothing is begun behind a failed commit.
     this.#committer.throwFailure()
     await this.#startCommit()
+  }
+
+  #taskIdOf(batch: RecordBatch): string {
+    return taskId(this.#subOf(batch), batch.partition)
   }
 
   #subOf({ topic }: TopicPartition): SubTopology {
@@ -311,7 +317,7 @@ export class Worker {
     this.#patience.standingBack.end()
     this.#lettingGo = new AbortController()
     await this.#forget()
-    const { log, state, clock, timer, events, report } = this.#settings
+    const { log, state, clock, timer, events, report, inlineRestoreRecords } = this.#settings
     const beganMs = clock.nowMs()
     await this.#tasks.open(this.#assigned, {
       log,
@@ -323,6 +329,7 @@ export class Worker {
       timer,
       onStep: this.#onStep,
       onChange: () => this.#consumer.wakeup(),
+      inlineRecords: inlineRestoreRecords,
       report,
       events: {
         ...events,
@@ -337,17 +344,18 @@ export class Worker {
     await this.#adopt()
   }
 
-  /** Open step 6, for the tasks that became ready. */
-  async #adopt(): Promise<void> {
+  /** Open step 6, for the tasks that became ready. @returns their ids */
+  async #adopt(): Promise<ReadonlySet<string>> {
     const { tasks, mustCommit } = await this.#tasks.adopt()
-    if (tasks.length === 0) return
+    if (tasks.length === 0) return NONE
     // First start, or expired: the resolved positions are committed with a task record before the tasks run.
     if (mustCommit) await this.#commitAll()
     // Step 6. Seek and run.
-    const inputs = tasks.map((task) => ({ topic: task.sub.inputTopic, partition: task.partition }))
+    const inputs = tasks.map(inputOf)
     for (const [i, task] of tasks.entries()) this.#consumer.seek(inputs[i]!, task.position)
     this.#consumer.resume(inputs)
     this.#onStep('open.6')
+    return new Set(tasks.map(({ id }) => id))
   }
 
   async #newProducer(): Promise<TransactionalProducer> {
@@ -413,7 +421,8 @@ export class Worker {
   #goOn(): void {
     this.#patience.standingBack.end()
     this.#patience.answered()
-    this.#consumer.resume(this.#inputs())
+    // Those that are not open yet wait for open step 6: from where they would go on now is nobody's position.
+    this.#consumer.resume(this.tasks.map(inputOf))
   }
 
   #rest(): void {
@@ -431,4 +440,8 @@ export class Worker {
     this.#outputs.clear()
     this.#schedule.begin()
   }
+}
+
+function inputOf({ sub, partition }: Task): TopicPartition {
+  return { topic: sub.inputTopic, partition }
 }

@@ -314,6 +314,27 @@ describe('sources: what they write, whatever happens', () => {
     assert.equal((await readTopic(log)).records.length, 1)
   })
 
+  it('leaves the end mark to who has taken over in front of it', async () => {
+    const log = await newLog({ homes: 1 })
+    const path = await scratch.file('taken-over.ndjson', content([1, 2]))
+    const notices: SourceNotice[] = []
+    const stop = new AbortController()
+    let commits = 0
+    // The records are committed first, and then the mark.
+    const fencing = beforeCommit(log, async () => {
+      if (++commits !== 2) return
+      await log.transactionalProducer({ transactionalId: `${APPLICATION}-source-0` }).init()
+    })
+    const input = files({ paths: [path] })
+    const running = run({ log: fencing, input, finite: true, signal: stop.signal, notices })
+    await until(async () => Promise.resolve(notices.some(({ code }) => code === 'FENCED')))
+    stop.abort()
+    assert.equal((await running).outcome, 'stopped')
+    const { records, marks } = await readTopic(log)
+    assert.equal(records.length, 2)
+    assert.ok(!marks.flat().some(({ kind }) => kind === 'end'))
+  })
+
   it('closes all sources of a run with one mark of the greatest event time, whoever ends last', async () => {
     const log = await newLog()
     const other = 'shop.refunds'
@@ -437,4 +458,31 @@ async function ends(log: Log): Promise<unknown> {
     Array.from({ length: topic!.partitions }, (_, partition) => ({ topic: topic!.name, partition })),
   )
   return log.admin.offsets(places)
+}
+
+/** A log whose transactions wait for something before they are committed. */
+function beforeCommit(log: Log, happens: () => Promise<void>): Log {
+  return {
+    ...log,
+    admin: log.admin,
+    groupConsumer: (options) => log.groupConsumer(options),
+    partitionReader: (place, from) => log.partitionReader(place, from),
+    idempotentProducer: () => log.idempotentProducer(),
+    transactionalProducer: (options) => {
+      const inner = log.transactionalProducer(options)
+      return {
+        init: () => inner.init(),
+        begin: () => inner.begin(),
+        send: (batches) => inner.send(batches),
+        sendOffsets: (offsets, group) => inner.sendOffsets(offsets, group),
+        commit: async () => {
+          await happens()
+          await inner.commit()
+        },
+        abort: () => inner.abort(),
+        close: () => inner.close(),
+      }
+    },
+    close: () => log.close(),
+  }
 }

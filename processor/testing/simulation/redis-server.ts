@@ -51,8 +51,8 @@ export type NotOurs = 'NOT_OURS'
  * scripts in processor/state/redis, and what can happen to a server: flushed, an older copy, away.
  */
 export class SimulatedRedis {
-  /** Requests are not answered. */
-  isAway = false
+  /** Whose requests are not answered. */
+  away: 'nobody' | 'odd partitions' | 'everybody' = 'nobody'
   /** Told after every change of a task's meta. */
   onMeta: (task: string, meta: StateMeta, before: StateMeta | null) => void = () => undefined
   #runId = 1
@@ -164,6 +164,12 @@ export class SimulatedRedis {
 
   flush(): void {
     this.#tasks.clear()
+  }
+
+  /** As where a part of a cluster's servers is away: each task has its slot. */
+  isAwayFor(task: string): boolean {
+    if (this.away !== 'odd partitions') return this.away === 'everybody'
+    return Number(task.slice(task.lastIndexOf('_') + 1)) % 2 === 1
   }
 
   /** A replica gets a copy, and lags behind from now on. */

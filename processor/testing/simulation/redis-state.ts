@@ -31,14 +31,14 @@ export class SimulatedRedisState implements StateBackend {
   }
 
   async takeOver(task: string, owner: StateOwner): Promise<TaskState> {
-    const taken = await this.#ask(`take-over ${task} by ${owner.token}`, () =>
+    const taken = await this.#ask(task, `take-over ${task} by ${owner.token}`, () =>
       this.#server.takeOver(task, owner),
     )
     if (taken === 'NOT_OURS') throw lost(task)
     const found = taken === null ? null : { meta: taken.meta, taskRecord: taken.taskRecord }
     if (taken !== null) this.#unlink(task, taken.others)
     return new SimulatedTaskState(task, owner, found, {
-      ask: (what, operation) => this.#ask(what, operation),
+      ask: (what, operation) => this.#ask(task, what, operation),
       server: this.#server,
       chunkRows: this.#chunkRows,
       unlink: (others) => this.#unlink(task, others),
@@ -49,11 +49,11 @@ export class SimulatedRedisState implements StateBackend {
     // Nothing is held.
   }
 
-  async #ask<A extends object | string | null>(what: string, operation: () => A): Promise<A> {
+  async #ask<A extends object | string | null>(task: string, what: string, operation: () => A): Promise<A> {
     for (let tries = 0; ; tries++) {
       try {
         const answer = await this.#connection.request<{ given: A } | null>(what, (reply) =>
-          reply(this.#server.isAway ? null : { given: operation() }),
+          reply(this.#server.isAwayFor(task) ? null : { given: operation() }),
         )
         if (answer !== null) return answer.given
       } catch (error) {
@@ -69,7 +69,7 @@ export class SimulatedRedisState implements StateBackend {
   /** Behind the back of what goes on; what it does not reach is left to the next owner. */
   #unlink(task: string, others: readonly string[]): void {
     for (const other of others) {
-      this.#ask(`unlink ${other} of ${task}`, () => {
+      this.#ask(task, `unlink ${other} of ${task}`, () => {
         this.#server.unlink(task, other)
         return null
       }).catch(() => undefined)

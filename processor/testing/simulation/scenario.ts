@@ -27,7 +27,11 @@ export type Fault = { readonly atMs: number } & (
   | { readonly kind: 'state snapshot' | 'state flush' }
   /** To the copy that was made so many snapshots ago. */
   | { readonly kind: 'state failover'; readonly back: number }
-  | { readonly kind: 'state away'; readonly forMs: number }
+  | {
+      readonly kind: 'state away'
+      readonly from: 'odd partitions' | 'everybody'
+      readonly forMs: number
+    }
   /** Everybody stops for long enough that the group's offsets are gone, and the source's records where so asked. */
   | { readonly kind: 'long stop'; readonly forMs: number; readonly pastRetention: boolean }
 )
@@ -47,6 +51,7 @@ export interface Scenario {
     readonly commitRecords: number
     readonly cacheBytes: number
     readonly fetchBytes: number
+    readonly inlineRestoreRecords: number
   }
   /** A restarted process has the instance id that it had. */
   readonly keepsInstance: boolean
@@ -77,6 +82,7 @@ export const FAMILIES = [
   'first starts and long stops (9)',
   'slow markers',
   'late requests',
+  'restores behind',
 ] as const
 
 export type Family = (typeof FAMILIES)[number]
@@ -110,6 +116,7 @@ export function scenarioOf(seed: number, family: Family = FAMILIES[seed % FAMILI
       commitRecords: random.pick([5, 10_000]),
       cacheBytes: random.pick([0, 0, 2_000, 48 * 1024 * 1024]),
       fetchBytes: random.pick([300, 3_000, 1024 * 1024]),
+      inlineRestoreRecords: random.pick([0, 5, 10_000]),
     },
     keepsInstance: random.chance(0.5),
     retries: random.int(0, 3),
@@ -227,6 +234,31 @@ const LEANINGS: Record<Family, Leaning> = {
       }),
     }
   },
+  'restores behind': (base, random) => {
+    const scenario: Scenario = {
+      ...base,
+      processes: 1,
+      chunkRows: 1,
+      script: { ...base.script, partitions: random.int(2, 3), records: random.int(80, 160) },
+      weather: { usualMs: random.int(5, 30), slowMs: 200, slowChance: 0.05, breakChance: 0 },
+      worker: {
+        ...base.worker,
+        commitIntervalMs: random.pick([20, 400]),
+        fetchBytes: 300,
+        inlineRestoreRecords: 0,
+        cacheBytes: 0,
+      },
+    }
+    // What is lost is restored, step by step; while it is, the others' state is away for a moment.
+    const lost = timed(random, scenario, random.int(2, 5), (atMs): Fault => ({ atMs, kind: 'state flush' }))
+    const away = lost.map(({ atMs }): Fault => ({
+      atMs: atMs + random.int(20, 800),
+      kind: 'state away',
+      from: 'odd partitions',
+      forMs: random.int(50, 600),
+    }))
+    return { ...scenario, faults: [...lost, ...away].sort((a, b) => a.atMs - b.atMs) }
+  },
   'writers that stall (8)': (base, random) => ({
     ...base,
     script: { ...base.script, writers: 'bridge', outage: true },
@@ -306,7 +338,10 @@ function anyFault(random: Random, base: Scenario, atMs: number): Fault {
 function stateFault(random: Random, atMs: number): Fault {
   const kind = random.pick(STATE_FAULTS)
   if (kind === 'state failover') return { atMs, kind, back: random.int(1, 3) }
-  if (kind === 'state away') return { atMs, kind, forMs: random.int(50, 3_000) }
+  if (kind === 'state away') {
+    const from = random.pick(['odd partitions', 'everybody'] as const)
+    return { atMs, kind, from, forMs: random.int(50, 3_000) }
+  }
   return { atMs, kind }
 }
 

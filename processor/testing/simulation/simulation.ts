@@ -171,8 +171,8 @@ class Simulation {
         this.#redis.flush()
         break
       case 'state away':
-        this.#redis.isAway = true
-        this.#scheduler.after(fault.forMs, 'the state is back', () => (this.#redis.isAway = false))
+        this.#redis.away = fault.from
+        this.#scheduler.after(fault.forMs, 'the state is back', () => (this.#redis.away = 'nobody'))
         break
       case 'long stop':
         this.#stopLong(fault.forMs, fault.pastRetention)
@@ -275,7 +275,7 @@ class Simulation {
   #becomeCalm(): void {
     this.#isCalm = true
     this.#scheduler.weather = CALM
-    this.#redis.isAway = false
+    this.#redis.away = 'nobody'
     for (const process of this.#abandoned) process.resume()
     for (const slot of this.#slots) {
       slot.process?.resume()
