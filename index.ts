@@ -42,3 +42,6 @@ export {
 } from './schemas/schema.ts'
 // What `export const generators` beside a pipeline is made of.
 export type { RecordMaker } from './bridge/generator/generated-records.ts'
+// What `export const formats` beside a pipeline is made of.
+export { lines, type LinesOptions } from './bridge/adapters/lines.ts'
+export type { TextFormat } from './bridge/adapters/format.ts'

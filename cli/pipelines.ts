@@ -1,6 +1,7 @@
 import { readdir } from 'node:fs/promises'
 import { extname, join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import type { TextFormat } from '../bridge/adapters/format.ts'
 import type { RecordMaker } from '../bridge/generator/generated-records.ts'
 import { Graph } from '../processor/topology/graph.ts'
 import type { Pipeline } from '../processor/topology/pipeline.ts'
@@ -16,11 +17,14 @@ interface PipelineModule {
   readonly default?: unknown
   /** What generated records look like, by source. */
   readonly generators?: Readonly<Record<string, RecordMaker>>
+  /** Formats of its own, by the name that --format calls them. */
+  readonly formats?: Readonly<Record<string, TextFormat>>
 }
 
 export interface LoadedPipeline {
   readonly pipeline: Pipeline
   readonly generators: Readonly<Record<string, RecordMaker>>
+  readonly formats: Readonly<Record<string, TextFormat>>
   /** Where it was read from. */
   readonly file: string
 }
@@ -61,9 +65,9 @@ async function importPipeline(file: string, cwd: string): Promise<LoadedPipeline
   } catch (error) {
     throw await explain(error, file, cwd)
   }
-  const { default: pipeline, generators = {} } = module
+  const { default: pipeline, generators = {}, formats = {} } = module
   if (!isPipeline(pipeline)) throw noPipeline(file, cwd, { ...module })
-  return { pipeline, generators, file }
+  return { pipeline, generators, formats, file }
 }
 
 function isPipeline(value: unknown): value is Pipeline {

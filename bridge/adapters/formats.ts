@@ -25,9 +25,12 @@ const NAMES_BY_EXTENSION: Readonly<Record<string, string>> = {
   avro: 'avro',
 }
 
+/** A pipeline's own formats, by name; they win over ours. */
+export type OwnFormats = Readonly<Record<string, Format>>
+
 /** @throws SourceError UNKNOWN_FORMAT, with the nearest name */
-export function checkFormatName(name: string): void {
-  const names = Object.keys(FORMATS)
+export function checkFormatName(name: string, own: OwnFormats = {}): void {
+  const names = [...Object.keys(own), ...Object.keys(FORMATS)]
   if (names.includes(name)) return
   const near = closest(name.toLowerCase(), names)
   const meant = distance(name.toLowerCase(), near) <= near.length / 2 ? ` Did you mean '${near}'?` : ''
@@ -37,9 +40,10 @@ export function checkFormatName(name: string): void {
   )
 }
 
-export function formatNamed(name: string): Promise<Format> {
-  checkFormatName(name)
-  return FORMATS[name]!()
+export async function formatNamed(name: string, own: OwnFormats = {}): Promise<Format> {
+  checkFormatName(name, own)
+  const ours = own[name]
+  return ours === undefined ? await FORMATS[name]!() : { ...ours, name }
 }
 
 const HEAD_BYTES = 64 << 10

@@ -1,6 +1,6 @@
 import type { FieldDefinition } from '../../schemas/fields.ts'
 import type { Format } from '../adapters/format.ts'
-import { checkFormatName, formatNamed, formatOf } from '../adapters/formats.ts'
+import { checkFormatName, formatNamed, formatOf, type OwnFormats } from '../adapters/formats.ts'
 import type { ReaderContext, SourceInput, SourceReader } from '../reader.ts'
 import type { CursorLimits } from './cursor.ts'
 import { FilesReader } from './files-reader.ts'
@@ -10,6 +10,8 @@ import { areNamed, lookAtPaths, shownPath, type InputPath } from './paths.ts'
 export interface FormatOptions {
   /** Of {@link formatNamed}. Default: by each file's name and content. */
   readonly format?: string
+  /** Of the pipeline itself, by name. */
+  readonly ownFormats?: OwnFormats
   /** Of the contract, by which columns are checked, and text is cast. Default: not known. */
   readonly fields?: readonly FieldDefinition[]
   /** Of CSV. Default: found from the header. */
@@ -45,15 +47,16 @@ export interface FileSettings {
  * @throws SourceError UNKNOWN_FORMAT
  */
 export function files(options: FilesOptions): SourceInput {
-  const { paths, format, fields = [], csvDelimiter = null, pollMs = 250, settleMs = 60_000 } = options
-  if (format !== undefined) checkFormatName(format)
+  const { paths, format, ownFormats, fields = [] } = options
+  const { csvDelimiter = null, pollMs = 250, settleMs = 60_000 } = options
+  if (format !== undefined) checkFormatName(format, ownFormats)
   return new FilesInput(paths, format ?? null, {
     limits: limitsOf(options),
     fields,
     csvDelimiter,
     pollMs,
     settleMs,
-    formatOf: (file) => (format === undefined ? formatOf(file) : formatNamed(format)),
+    formatOf: (file) => (format === undefined ? formatOf(file) : formatNamed(format, ownFormats)),
   })
 }
 

@@ -46,7 +46,7 @@ export interface PipeOptions extends FormatOptions {
  * @throws SourceError UNKNOWN_FORMAT, or BAD_SOURCE for a format that needs a file
  */
 export async function pipe(options: PipeOptions): Promise<SourceInput> {
-  const format = await formatNamed(options.format ?? 'ndjson')
+  const format = await formatNamed(options.format ?? 'ndjson', options.ownFormats)
   if (format.kind !== 'text') {
     throw new SourceError(
       'BAD_SOURCE',

@@ -29,7 +29,7 @@ const STDIN = '-'
 
 async function inputOf(
   source: string,
-  { pipeline, generators }: LoadedPipeline,
+  { pipeline, generators, formats }: LoadedPipeline,
   settings: Settings,
 ): Promise<SourceInput> {
   const { input, format, csvDelimiter, rate, count, badShare, seed, sinceMs } = settings
@@ -41,7 +41,7 @@ async function inputOf(
       )
     }
     const { fields } = pipeline.sources[source]!.contract.schema
-    const options = { fields, csvDelimiter, ...(format !== null && { format }) }
+    const options = { fields, csvDelimiter, ownFormats: formats, ...(format !== null && { format }) }
     if (!input.includes(STDIN)) return files({ paths: input, ...options })
     if (input.length > 1) {
       throw new CliError('BAD_USAGE', `--input - is standard input, and nothing can stand beside it.`)

@@ -51,6 +51,15 @@ const INPUTS: Readonly<Record<string, (path: string) => Promise<void> | void>> =
     const rows = ORDERS.map((order) => `${Object.values(order).join()}\n`)
     writeFileSync(path, `${Object.keys(ORDERS[0]!).join()}\n${rows.join('')}`)
   },
+  'till.log': (path) => {
+    const sales = [
+      '2026-11-03T08:15:00Z|till-2|r-1|12.50',
+      '# closed',
+      'what',
+      '2026-11-03T08:20:00Z|till-2|r-2|2',
+    ]
+    writeFileSync(path, sales.map((line) => `${line}\n`).join(''))
+  },
   'more.json': (path) => writeFileSync(path, JSON.stringify(ORDERS, null, 2)),
   'day.ndjson.gz': (path) => writeFileSync(path, gzipSync(NDJSON)),
   inbox: async (path) => {
@@ -67,7 +76,8 @@ const INPUTS: Readonly<Record<string, (path: string) => Promise<void> | void>> =
 
 const pages = ['README.md', ...globSync('docs/*.md', { cwd: ROOT })]
   .filter((page) => !RUN_ELSEWHERE.includes(page))
-  .map((page) => ({ page, lines: linesOf(readFileSync(join(ROOT, page), 'utf8')) }))
+  .map((page) => ({ page, text: readFileSync(join(ROOT, page), 'utf8') }))
+  .map(({ page, text }) => ({ page, text, lines: linesOf(text) }))
   .filter(({ lines }) => lines.length > 0)
 
 /** The commands of a page in its order, as typed in its directory. */
@@ -213,9 +223,12 @@ describe('the commands of the documentation', function () {
     }
   }
 
-  for (const { page, lines } of pages) {
+  for (const { page, text, lines } of pages) {
     it(`of ${page} work, in their order`, async function () {
       await bring(this, lines)
+      for (const [, name, code] of text.matchAll(/^```ts\n\/\/ (\S+\.ts)\n([\s\S]*?)^```$/gm)) {
+        writeFileSync(join(cwd, name!), code!)
+      }
       for (const line of lines) {
         if (/^eval |^export KAFKA_BROKERS=/.test(line.text)) {
           if (!('KAFKA_BROKERS' in env)) await startServers(this)
