@@ -38,7 +38,7 @@ describe('millrace run, in a real terminal', () => {
           cwd,
           encoding: 'utf8',
           input: '',
-          env: { ...process.env, TERM: 'xterm-256color', ORDERS_SPIKE_ABOVE: '1000' },
+          env: { ...process.env, TERM: 'xterm-256color', ORDERS_SPIKE_ABOVE: '994' },
         },
       )
       assert.equal(said.status, 0, said.stdout)

@@ -6,7 +6,7 @@ import { BatchBuilder } from '../../../log/batch.ts'
 import { openKafkaLog, type KafkaLogOptions } from '../../../log/kafkajs/kafka-log.ts'
 import type { Log, LogAdmin, TopicPartition } from '../../../log/port.ts'
 import { FrameProxy } from './frame-proxy.ts'
-import { readAll } from '../../contract/log/support.ts'
+import { readAll, valuesIn } from '../../contract/log/support.ts'
 
 /** Short, so that a test that fails does so within its time. */
 export function openTestLog(brokers: string, options: Partial<KafkaLogOptions> = {}): Promise<Log> {
@@ -19,6 +19,7 @@ export function plainKafkajs(brokers: string): kafkajs.Kafka {
 }
 
 const CLEANER_MS = 30_000
+const MARKERS_MS = 10_000
 
 /**
  * The same log, whose compacted topics close a segment with nearly every send and have it compacted as soon as
@@ -80,6 +81,28 @@ export async function compacted(log: Log, { topic, partition }: TopicPartition):
     if (Date.now() > deadlineMs)
       throw new Error(`${topic}-${partition} was not compacted in ${CLEANER_MS} ms`)
     await sleep(200)
+  }
+}
+
+/** KafkaJS' own, ready for its first transaction. */
+export async function kafkajsTransactions(client: kafkajs.Kafka): Promise<kafkajs.Producer> {
+  const transactionalId = `kafkajs-${randomBytes(6).toString('hex')}`
+  const producer = client.producer({ transactionalId, idempotent: true, maxInFlightRequests: 1 })
+  await producer.connect()
+  return producer
+}
+
+/**
+ * What a topic holds when nothing is open in it any more: a broker answers a commit before its markers stand, and
+ * KafkaJS does not wait for them as ours does.
+ */
+export async function settledValuesIn(log: Log, topic: string): Promise<(string | null)[]> {
+  const deadlineMs = Date.now() + MARKERS_MS
+  for (;;) {
+    const [offsets] = await log.admin.offsets([{ topic, partition: 0 }])
+    if (offsets!.stable === offsets!.end) return valuesIn(log, topic)
+    if (Date.now() > deadlineMs) throw new Error(`a transaction is open in ${topic} after ${MARKERS_MS} ms`)
+    await sleep(10)
   }
 }
 

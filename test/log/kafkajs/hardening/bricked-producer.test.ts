@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { batchOf, fresh, makeTopic, rejectsWith, valuesIn } from '../../../contract/log/support.ts'
 import { sharedKafka } from '../../../support/servers.ts'
-import { openTestLog, throughProxy } from '../support.ts'
+import { kafkajsTransactions, openTestLog, settledValuesIn, throughProxy } from '../support.ts'
 
 const END_TXN = 26
 
@@ -16,19 +16,14 @@ describe('a commit whose answer is lost', function () {
   it('KafkaJS says that it failed, though it stands, and can neither abort nor begin ever after', async () => {
     const { proxy, kafkajs, log, close } = await throughProxy(brokers)
     const topic = await makeTopic(log)
-    const producer = kafkajs.producer({
-      transactionalId: fresh('id'),
-      idempotent: true,
-      maxInFlightRequests: 1,
-    })
-    await producer.connect()
+    const producer = await kafkajsTransactions(kafkajs)
     const transaction = await producer.transaction()
     await transaction.send({ topic, messages: [{ value: 'committed', partition: 0 }] })
     proxy.once('cut', END_TXN)
     await assert.rejects(transaction.commit())
     await assert.rejects(transaction.abort())
     await assert.rejects(producer.transaction(), /in state "COMMITTING"/)
-    assert.deepEqual(await valuesIn(log, topic), ['committed'])
+    assert.deepEqual(await settledValuesIn(log, topic), ['committed'])
     await close()
   })
 

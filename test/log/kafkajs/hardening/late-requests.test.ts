@@ -11,7 +11,7 @@ import {
 } from '../../../contract/log/support.ts'
 import { sharedKafka } from '../../../support/servers.ts'
 import type { HeldRequest } from '../frame-proxy.ts'
-import { throughProxy } from '../support.ts'
+import { kafkajsTransactions, settledValuesIn, throughProxy } from '../support.ts'
 
 const INIT_PRODUCER_ID = 22
 const ADD_PARTITIONS = 24
@@ -41,12 +41,7 @@ describe('a request of a transaction that arrives during the next one', function
   it('is obeyed where a producer keeps its epoch, as in KafkaJS: half a transaction is committed', async () => {
     const { proxy, kafkajs, log, close } = await throughProxy(brokers)
     const topic = await makeTopic(log)
-    const producer = kafkajs.producer({
-      transactionalId: fresh('id'),
-      idempotent: true,
-      maxInFlightRequests: 1,
-    })
-    await producer.connect()
+    const producer = await kafkajsTransactions(kafkajs)
     const first = await producer.transaction()
     await first.send({ topic, messages: [{ value: 'first', partition: 0 }] })
     const late = proxy.hold(END_TXN, { passes: true })
@@ -55,7 +50,7 @@ describe('a request of a transaction that arrives during the next one', function
     await second.send({ topic, messages: [{ value: 'half', partition: 0 }] })
     assert.equal(errorIn(await late.deliver(), END_TXN, topic), 0)
     await second.abort().catch(() => undefined)
-    assert.deepEqual(await valuesIn(log, topic), ['first', 'half'], 'it was never committed')
+    assert.deepEqual(await settledValuesIn(log, topic), ['first', 'half'], 'it was never committed')
     await close()
   })
 
