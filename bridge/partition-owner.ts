@@ -1,4 +1,5 @@
-import type { Clock } from '../config/clock.ts'
+import { systemTimer, type Clock } from '../config/clock.ts'
+import { BatchBuilder } from '../log/batch.ts'
 import { LogError } from '../log/errors.ts'
 import { lastValues } from '../log/last-values.ts'
 import type { Log, TransactionalProducer } from '../log/port.ts'
@@ -6,12 +7,13 @@ import type { SourceNotice } from './errors.ts'
 import {
   decodeSourceRecord,
   deadLettersTopic,
+  keys,
   partitionOfSource,
   sourcesTopic,
   type SourceRecord,
 } from './positions.ts'
 import type { ReaderProgress, SourceInput, SourceReader } from './reader.ts'
-import { pump, sleep } from './source-pump.ts'
+import { pump } from './source-pump.ts'
 import { SourceWriter, type SourceContract, type TransactionLimits } from './source-writer.ts'
 import type { TransactionContent } from './transaction.ts'
 
@@ -88,6 +90,8 @@ export class PartitionOwner {
   #open: OpenSource[] = []
   #queue: Promise<void> = Promise.resolve()
   #failed: Error | null = null
+  /** The offset of a record that was committed to the positions when they were opened. */
+  #barrier = -1
   #failures = 0
 
   constructor(partition: number, bindings: readonly SourceBinding[], options: OwnerOptions) {
@@ -152,7 +156,7 @@ export class PartitionOwner {
     const { log, application } = this.#options
     const onWait = (message: string): void => this.#say('RETRYING', message)
     const place = { topic: sourcesTopic(application), partition: this.partition }
-    return lastValues(log, place, { signal, onWait })
+    return lastValues(log, place, { signal, onWait, barrier: this.#barrier })
   }
 
   async #retrying<T extends string>(stop: AbortSignal, attempt: () => Promise<T>): Promise<T | OwnerOutcome> {
@@ -163,7 +167,7 @@ export class PartitionOwner {
       } catch (error) {
         await this.close()
         if (isEndOf(stop, error)) return 'stopped'
-        if (!(error instanceof LogError) || FATAL.has(error.code)) throw error
+        if (!isPassing(error)) throw error
         if (error.code === 'FENCED') return 'fenced'
         await this.#backOff(error, stop)
       }
@@ -178,7 +182,7 @@ export class PartitionOwner {
         `the log refused a write (${error.code}: ${error.message}); going on from the last commit.`,
       )
     }
-    await sleep(backoffMs, stop)
+    await systemTimer.sleep(backoffMs, stop)
   }
 
   async #openOnce(stop: AbortSignal): Promise<void> {
@@ -191,6 +195,7 @@ export class PartitionOwner {
     this.#producer = producer
     // Before the positions are read: from here on nobody else can move them (design §4).
     await producer.init()
+    this.#barrier = await this.#writeOpened(producer)
     const stored = await this.#readPositions(stop)
     for (const binding of this.#bindings) {
       if (stop.aborted) return
@@ -198,6 +203,18 @@ export class PartitionOwner {
       const reader = await input.open({ source, stored, finite, nowMs: clock.nowMs(), signal: stop, notice })
       this.#open.push({ binding, reader, writer: this.#writer(binding, decodeSourceRecord(source, stored)) })
     }
+  }
+
+  /** What lies before it is all that was ever committed here: a leader that tells an older end is not believed. */
+  async #writeOpened(producer: TransactionalProducer): Promise<number> {
+    const { application, clock } = this.#options
+    const opened = new BatchBuilder(sourcesTopic(application), this.partition)
+    const openedAt = new Date(clock.nowMs()).toISOString()
+    opened.append(Buffer.from(keys.opened), Buffer.from(JSON.stringify({ openedAt })))
+    producer.begin()
+    const [offset] = await producer.send([opened])
+    await producer.commit()
+    return offset!
   }
 
   #writer({ name, topic, contract, schemaId, input }: SourceBinding, record: SourceRecord): SourceWriter {
@@ -270,7 +287,12 @@ export class PartitionOwner {
   }
 }
 
-/** What a wait that the signal ended throws. */
+/** Whether the partition is to be opened again, or left to whoever has it now (FENCED). */
+export function isPassing(error: unknown): error is LogError {
+  return error instanceof LogError && !FATAL.has(error.code)
+}
+
+/** Whether it is what a wait throws that the signal ended. */
 export function isEndOf(stop: AbortSignal, error: unknown): boolean {
-  return stop.aborted && error instanceof Error && (error === stop.reason || error.name === 'AbortError')
+  return stop.aborted && error === stop.reason
 }

@@ -65,6 +65,8 @@ export function checkSourceName(name: string): void {
 }
 
 export const keys = {
+  /** Written by whoever takes the partition over; not of one source. */
+  opened: 'opened',
   source: (source: string): string => `source/${source}`,
   files: (source: string): string => `file/${source}/`,
   file: (source: string, path: string): string => `file/${source}/${path}`,

@@ -62,20 +62,3 @@ async function orAborted(promise: Promise<void>, signal: AbortSignal): Promise<v
     signal.removeEventListener('abort', abort)
   }
 }
-
-/** Sleeps for `ms`, or until the signal aborts; never rejects. */
-export function sleep(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) {
-      resolve()
-      return
-    }
-    const end = (): void => {
-      clearTimeout(timer)
-      signal.removeEventListener('abort', end)
-      resolve()
-    }
-    const timer = setTimeout(end, ms)
-    signal.addEventListener('abort', end, { once: true })
-  })
-}

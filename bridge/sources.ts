@@ -1,5 +1,4 @@
 import { systemClock, type Clock } from '../config/clock.ts'
-import { LogError } from '../log/errors.ts'
 import type { GroupConsumer, Log, TopicPartition } from '../log/port.ts'
 import { SourceError, type SourceNotice } from './errors.ts'
 import {
@@ -8,6 +7,7 @@ import {
   type OwnerOutcome,
   type SourceBinding,
   isEndOf,
+  isPassing,
 } from './partition-owner.ts'
 import {
   checkSourceName,
@@ -216,7 +216,7 @@ export class Sources {
         const first = opened[index]!
         const outcome = first === 'open' ? await owner.pump(stop) : first
         this.#outcomes.set(owner.partition, outcome)
-        if (outcome === 'fenced') this.#isFenced(owner)
+        if (outcome === 'fenced') this.#noteFenced(owner)
         this.#consumer?.wakeup()
       })
       await Promise.all(running)
@@ -265,11 +265,13 @@ export class Sources {
    */
   async #writeEndMark(signal: AbortSignal): Promise<boolean> {
     const writer = [...this.#owners.values()][0]!
+    if (this.#mustReopen) {
+      const outcome = await writer.open(signal)
+      if (outcome === 'fenced') this.#noteFenced(writer)
+      if (outcome !== 'open') return false
+      this.#mustReopen = false
+    }
     try {
-      if (this.#mustReopen) {
-        if ((await writer.open(signal)) === 'fenced') return this.#isFenced(writer)
-        this.#mustReopen = false
-      }
       const records = new Map<string, SourceRecord>()
       for (const owner of this.#owners.values()) {
         for (const [name, record] of await owner.stored(signal)) records.set(name, record)
@@ -282,18 +284,23 @@ export class Sources {
       return true
     } catch (error) {
       if (isEndOf(signal, error)) return false
-      if (!(error instanceof LogError)) throw error
-      if (error.code === 'FENCED') return this.#isFenced(writer)
-      this.#mustReopen = true
+      if (!isPassing(error)) throw error
+      if (error.code === 'FENCED') this.#noteFenced(writer)
+      else this.#mustReopen = true
       return false
     }
   }
 
   /** Another process has the sources of this owner, or is about to. */
-  #isFenced(owner: PartitionOwner): false {
+  #noteFenced(owner: PartitionOwner): void {
     this.#outcomes.set(owner.partition, 'fenced')
-    this.#sayFenced(owner)
-    return false
+    this.#fencedAtMs = this.#owner.clock.nowMs()
+    const source = owner.sources.join(', ')
+    this.#owner.notice({
+      code: 'FENCED',
+      source,
+      message: 'another process has taken over; writing no more.',
+    })
   }
 
   #endMarks(e: number, records: ReadonlyMap<string, SourceRecord>): TransactionContent[] {
@@ -330,16 +337,6 @@ export class Sources {
       `another process writes the sources of '${application}' without being in the group '${application}-sources', ` +
         `which still counts them as this process'. Stop one of the two: they have the same application name.`,
     )
-  }
-
-  #sayFenced(owner: PartitionOwner): void {
-    this.#fencedAtMs = this.#owner.clock.nowMs()
-    const source = owner.sources.join(', ')
-    this.#owner.notice({
-      code: 'FENCED',
-      source,
-      message: 'another process has taken over; writing no more.',
-    })
   }
 
   /** Notes where the sources are: the counts of a run are differences. */

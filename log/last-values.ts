@@ -1,16 +1,13 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Log, TopicPartition } from './port.ts'
 import { readUntil } from './read-until.ts'
+import { StableWait, type StableWaitOptions } from './stable-wait.ts'
 
-const STABLE_POLL_MS = 10
-/** Longer than a dead producer's transaction lives (its time-out and the broker's sweep). */
-const USUAL_WAIT_MS = 20_000
-
-export interface LastValuesOptions {
-  /** Ends the waiting, with its reason. */
-  readonly signal?: AbortSignal
-  /** Told once, in words, when it waits for longer than usual. */
-  readonly onWait: (message: string) => void
+export interface LastValuesOptions extends StableWaitOptions {
+  /**
+   * An offset that the caller has committed there, or -1. A leader that was deposed and has not heard of it tells an
+   * older end than this: it is not believed.
+   */
+  readonly barrier: number
 }
 
 /**
@@ -21,25 +18,21 @@ export interface LastValuesOptions {
 export async function lastValues(
   log: Log,
   place: TopicPartition,
-  { signal, onWait }: LastValuesOptions,
+  options: LastValuesOptions,
 ): Promise<Map<string, string>> {
-  const stored = new Map<string, string>()
-  let offsets = (await log.admin.offsets([place]))[0]!
-  const end = offsets.end
-  const beganMs = performance.now()
-  let isSaid = false
-  while (offsets.stable < end) {
-    if (!isSaid && performance.now() - beganMs > USUAL_WAIT_MS) {
-      isSaid = true
-      onWait(
-        `still waiting for an open transaction to end in ${place.topic} partition ${place.partition} (stable up to ` +
-          `${offsets.stable} of ${end}): kafka-transactions.sh finds and ends what hangs.`,
-      )
-    }
-    await sleep(STABLE_POLL_MS, undefined, { signal })
-    offsets = (await log.admin.offsets([place]))[0]!
+  const { signal, barrier } = options
+  const wait = new StableWait(options)
+  let [offsets] = await log.admin.offsets([place])
+  const end = Math.max(offsets!.end, barrier + 1)
+  while (offsets!.stable < end) {
+    await wait.pause([{ ...place, ...offsets! }])
+    // Asks who leads it now.
+    if (offsets!.end < end) await log.admin.describeTopics([place.topic])
+    ;[offsets] = await log.admin.offsets([place])
   }
-  await readUntil(log, place, { from: offsets.start, end, ...(signal && { signal }) }, (batch) => {
+  const stored = new Map<string, string>()
+  const reading = { from: offsets!.start, end, ...(signal && { signal }) }
+  await readUntil(log, place, reading, (batch) => {
     for (let i = 0; i < batch.count; i++) {
       const key = batch.keyAt(i)?.toString('utf8')
       if (key === undefined) continue

@@ -1,7 +1,7 @@
 import { SourceError, type SourceNotice } from '../errors.ts'
 import type { StoredRecord } from '../positions.ts'
 import type { ReaderContext, ReaderProgress, ReadState, RecordSink, SourceReader } from '../reader.ts'
-import { sleep } from '../source-pump.ts'
+import { systemTimer } from '../../config/clock.ts'
 import { openBytes } from './byte-input.ts'
 import type { Cursor } from './cursor.ts'
 import { checkUnchanged, encodeFileRecord, PrefixReader, truncated } from './file-record.ts'
@@ -74,7 +74,7 @@ export class FilesReader implements SourceReader {
   }
 
   async wait(maxMs: number, signal: AbortSignal): Promise<void> {
-    await sleep(Math.min(maxMs, this.#settings.pollMs), signal)
+    await systemTimer.sleep(Math.min(maxMs, this.#settings.pollMs), signal)
     const startMs = performance.now()
     if (signal.aborted || startMs < this.#nextLookMs) return
     let look: Look

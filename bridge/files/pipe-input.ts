@@ -12,7 +12,7 @@ import type {
   SourceInput,
   SourceReader,
 } from '../reader.ts'
-import { sleep } from '../source-pump.ts'
+import { systemTimer } from '../../config/clock.ts'
 import type { ByteInput } from './byte-input.ts'
 import { limitsOf, type FormatOptions } from './files-input.ts'
 import { PrefixHash } from './prefix-hash.ts'
@@ -120,7 +120,7 @@ class PipeReader implements SourceReader {
     const arrived = new AbortController()
     const wake = (): void => arrived.abort()
     const stopWaiting = this.#finished ? () => undefined : this.#parts.bytes.onReadable(wake)
-    await sleep(maxMs, AbortSignal.any([signal, arrived.signal]))
+    await systemTimer.sleep(maxMs, AbortSignal.any([signal, arrived.signal]))
     stopWaiting()
   }
 

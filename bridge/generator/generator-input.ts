@@ -12,7 +12,7 @@ import type {
   SourceInput,
   SourceReader,
 } from '../reader.ts'
-import { sleep } from '../source-pump.ts'
+import { systemTimer } from '../../config/clock.ts'
 import {
   disorderOf,
   GeneratedRecords,
@@ -170,7 +170,7 @@ class GeneratorReader implements SourceReader {
 
   async wait(maxMs: number, signal: AbortSignal): Promise<void> {
     const nextMs = timeOf(this.#schedule, this.#index) - this.#nowMs
-    await sleep(Math.min(maxMs, Math.max(1, nextMs)), signal)
+    await systemTimer.sleep(Math.min(maxMs, Math.max(1, nextMs)), signal)
   }
 
   takePositions(): StoredRecord[] {

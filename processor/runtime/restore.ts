@@ -1,5 +1,6 @@
 import type { Log, PartitionOffsets, TopicPartition } from '../../log/port.ts'
 import { readUntil } from '../../log/read-until.ts'
+import { StableWait } from '../../log/stable-wait.ts'
 import type { Clock, Timer } from '../../config/clock.ts'
 import { segmentOf, segmentPrefix, storeOf } from '../state/keys.ts'
 import { sameLog, type Checkpoint } from '../state/port.ts'
@@ -11,9 +12,6 @@ import { decodeTaskRecord, TASK_RECORD_KEY, type TaskRecord } from './progress.t
 /** Together longer than a broker takes to hear that it is deposed (its session). */
 const LEADER_TRIES = 500
 const LEADER_POLL_MS = 20
-const STABLE_POLL_MS = 10
-/** A dead process's transaction is over by then: its time-out and the broker's sweep. What lasts longer is said. */
-const USUAL_WAIT_MS = 20_000
 const READ_BYTES = 4 * 1024 * 1024
 
 export interface RestoreDependencies {
@@ -156,22 +154,17 @@ async function untilStable(
   first: RestoreEnds,
   { log, clock, timer, signal, report }: RestoreDependencies,
 ): Promise<RestoreEnds> {
-  const beganMs = clock.nowMs()
-  let isSaid = false
+  const { id, sub, partition, owner } = claim
+  const onWait = (message: string): void => report(`${id}: ${message}`)
+  const wait = new StableWait({ clock, timer, signal, onWait })
   for (;;) {
     const [ends] = await lookAtEnds([claim], log)
     const { changelog, windows } = ends!
-    if (changelog.stable > claim.owner.token && windows.stable >= first.windows.end) return ends!
-    if (!isSaid && clock.nowMs() - beganMs > USUAL_WAIT_MS) {
-      isSaid = true
-      report(
-        `${claim.id}: still waiting for an open transaction to end in ${claim.sub.changelogTopic} (stable up to ` +
-          `${changelog.stable} of ${changelog.end}) or ${claim.sub.windowsTopic} (${windows.stable} of ${windows.end}), ` +
-          `partition ${claim.partition}: kafka-transactions.sh finds and ends what hangs.`,
-      )
-    }
-    await timer.sleep(STABLE_POLL_MS, signal)
-    signal.throwIfAborted()
+    if (changelog.stable > owner.token && windows.stable >= first.windows.end) return ends!
+    await wait.pause([
+      { topic: sub.changelogTopic, partition, ...changelog },
+      { topic: sub.windowsTopic, partition, ...windows },
+    ])
   }
 }
 

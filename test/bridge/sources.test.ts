@@ -7,8 +7,11 @@ import { generator } from '../../bridge/generator/generator-input.ts'
 import { partitionOfSource } from '../../bridge/positions.ts'
 import { openSources } from '../../bridge/sources.ts'
 import { testScale } from '../../config/test-scale.ts'
+import { LogError } from '../../log/errors.ts'
+import { lastValues } from '../../log/last-values.ts'
 import type { Log } from '../../log/port.ts'
 import { orderMaker } from '../../pipelines/orders/generator.ts'
+import { deposedLeader, inFront } from '../support/altered-log.ts'
 import { FaultyLog, MortalInput, type Fault } from './faulty-log.ts'
 import {
   APPLICATION,
@@ -214,9 +217,9 @@ describe('sources: what they write, whatever happens', () => {
     const path = await scratch.file('twice.ndjson', content([1, 2, null, 3]))
     const input = files({ paths: [path] })
     const first = await run({ log, input })
-    const before = await ends(log)
+    const before = await contents(log)
     const second = await run({ log, input })
-    assert.deepEqual(await ends(log), before)
+    assert.deepEqual(await contents(log), before)
     assert.equal(first.endMarkMs, START_MS + 3 * 60_000)
     assert.equal(second.endMarkMs, null)
     assert.equal(second.sources[0]!.processed, 0)
@@ -239,8 +242,8 @@ describe('sources: what they write, whatever happens', () => {
     const log = await newLog()
     const path = await scratch.file('unmarked.ndjson', content([1, 2, 3]))
     const input = files({ paths: [path] })
-    // init, send and commit of the data; send is the mark's.
-    const faulty = new FaultyLog(log, { atCall: 4, kind: 'crash', after: false })
+    // init; send and commit of the opened record and of the data; send is the mark's.
+    const faulty = new FaultyLog(log, { atCall: 6, kind: 'crash', after: false })
     void run({ log: faulty, input })
     await faulty.crashed
     assert.deepEqual(
@@ -266,7 +269,7 @@ describe('sources: what they write, whatever happens', () => {
     const log = await newLog()
     const notices: SourceNotice[] = []
     const path = await scratch.file('retry.ndjson', content([1, 2, 3]))
-    const faulty = new FaultyLog(log, { atCall: 3, kind: 'error', after: true })
+    const faulty = new FaultyLog(log, { atCall: 5, kind: 'error', after: true })
     await run({ log: faulty, input: files({ paths: [path] }), notices })
     assert.deepEqual(
       notices.map(({ code }) => code),
@@ -320,9 +323,9 @@ describe('sources: what they write, whatever happens', () => {
     const notices: SourceNotice[] = []
     const stop = new AbortController()
     let commits = 0
-    // The records are committed first, and then the mark.
-    const fencing = beforeCommit(log, async () => {
-      if (++commits !== 2) return
+    // The opened record is committed first, then the records, and then the mark.
+    const fencing = inFront(log, 'commit', async () => {
+      if (++commits !== 3) return
       await log.transactionalProducer({ transactionalId: `${APPLICATION}-source-0` }).init()
     })
     const input = files({ paths: [path] })
@@ -333,6 +336,33 @@ describe('sources: what they write, whatever happens', () => {
     const { records, marks } = await readTopic(log)
     assert.equal(records.length, 2)
     assert.ok(!marks.flat().some(({ kind }) => kind === 'end'))
+  })
+
+  it('ends with the error when the log refuses it for good in front of the end mark', async () => {
+    const log = await newLog({ homes: 1 })
+    const path = await scratch.file('refused.ndjson', content([1, 2]))
+    let commits = 0
+    let inits = 0
+    const failing = inFront(log, 'commit', () => {
+      if (++commits === 3) throw new LogError('OUTCOME_UNKNOWN', 'the answer was lost')
+    })
+    const refusing = inFront(failing, 'init', () => {
+      if (++inits === 2) throw new LogError('UNAUTHORIZED', 'the id is not allowed')
+    })
+    await assert.rejects(run({ log: refusing, input: files({ paths: [path] }) }), { code: 'UNAUTHORIZED' })
+    assert.equal((await readTopic(log)).records.length, 2)
+  })
+
+  it('reads nothing twice when a deposed leader of its positions tells an old end', async () => {
+    const log = await newLog({ homes: 1 })
+    const path = await scratch.file('deposed.ndjson', content([1, 2]))
+    const [old] = await log.admin.offsets([{ topic: 'shop.sources', partition: 0 }])
+    const input = files({ paths: [path] })
+    await run({ log, input })
+    await appendFile(path, content([null, null, 3]))
+    await run({ log: deposedLeader(log, 'shop.sources', old!, 5), input })
+    const { records } = await readTopic(log)
+    assert.deepEqual(records.map(({ key }) => key).sort(), ['o-0', 'o-1', 'o-2'])
   })
 
   it('closes all sources of a run with one mark of the greatest event time, whoever ends last', async () => {
@@ -452,37 +482,14 @@ describe('sources: what they write, whatever happens', () => {
   })
 })
 
-async function ends(log: Log): Promise<unknown> {
-  const topics = await log.admin.describeTopics(['shop.order-events', 'shop.dead-letters', 'shop.sources'])
+/** Where the topics end, and where the sources stand. */
+async function contents(log: Log): Promise<unknown> {
+  const topics = await log.admin.describeTopics(['shop.order-events', 'shop.dead-letters'])
   const places = topics.flatMap((topic) =>
     Array.from({ length: topic!.partitions }, (_, partition) => ({ topic: topic!.name, partition })),
   )
-  return log.admin.offsets(places)
-}
-
-/** A log whose transactions wait for something before they are committed. */
-function beforeCommit(log: Log, happens: () => Promise<void>): Log {
-  return {
-    ...log,
-    admin: log.admin,
-    groupConsumer: (options) => log.groupConsumer(options),
-    partitionReader: (place, from) => log.partitionReader(place, from),
-    idempotentProducer: () => log.idempotentProducer(),
-    transactionalProducer: (options) => {
-      const inner = log.transactionalProducer(options)
-      return {
-        init: () => inner.init(),
-        begin: () => inner.begin(),
-        send: (batches) => inner.send(batches),
-        sendOffsets: (offsets, group) => inner.sendOffsets(offsets, group),
-        commit: async () => {
-          await happens()
-          await inner.commit()
-        },
-        abort: () => inner.abort(),
-        close: () => inner.close(),
-      }
-    },
-    close: () => log.close(),
-  }
+  const home = { topic: 'shop.sources', partition: partitionOfSource('orders', 4) }
+  const positions = await lastValues(log, home, { barrier: -1, onWait: () => undefined })
+  positions.delete('opened')
+  return { ends: await log.admin.offsets(places), positions }
 }

@@ -5,6 +5,7 @@ import type { Log, TransactionalProducer } from '../../log/port.ts'
 import { Worker } from '../../processor/runtime/worker.ts'
 import { MemoryState } from '../../processor/state/memory/memory-state.ts'
 import { PipelineDriver } from '../../processor/testing/driver.ts'
+import { deposedLeader } from '../support/altered-log.ts'
 import { copies, START } from './copies.ts'
 import { WrappedState } from './wrapped-state.ts'
 
@@ -84,23 +85,6 @@ describe('a leader of the changelog that was deposed, and has not heard of it', 
   const events = (from: number, until: number): { id: string; happened: number }[] =>
     Array.from({ length: until - from }, (_, i) => ({ id: `e-${from + i}`, happened: START }))
 
-  /** A log whose `-windows` end, for so many questions, where they ended at first. */
-  function deposed(
-    log: Log,
-    topic: string,
-    end: { start: number; stable: number; end: number },
-    times: number,
-  ): Log {
-    let left = times
-    const offsets: Log['admin']['offsets'] = async (places) => {
-      const found = await log.admin.offsets(places)
-      const isStale = places.some((place) => place.topic === topic) && left-- > 0
-      return found.map((range, i) => (isStale && places[i]!.topic === topic ? end : range))
-    }
-    const admin = over(log.admin, 'offsets', offsets)
-    return over(log, 'admin', admin)
-  }
-
   for (const [what, times] of [
     ['is asked again, and nothing counts twice', 3],
     ['does not pass where it goes on so', Infinity],
@@ -124,7 +108,7 @@ describe('a leader of the changelog that was deposed, and has not heard of it', 
       await turns(first, 5)
       await first.close()
 
-      const second = start(deposed(log, windowsTopic, old!, times))
+      const second = start(deposedLeader(log, windowsTopic, old!, times))
       if (times === Infinity) {
         await assert.rejects(turns(second, 3), {
           code: 'CHANGELOG_LOST',
@@ -140,14 +124,3 @@ describe('a leader of the changelog that was deposed, and has not heard of it', 
     }).timeout(30_000)
   }
 })
-
-/** An object with one of its parts replaced. */
-function over<T extends object>(object: T, part: keyof T, by: T[keyof T]): T {
-  return new Proxy(object, {
-    get(target, name) {
-      if (name === part) return by
-      const value = Reflect.get(target, name) as unknown
-      return typeof value === 'function' ? (value.bind(target) as unknown) : value
-    },
-  })
-}

@@ -7,6 +7,7 @@ import { openKafkaLog, type KafkaLogOptions } from '../../../log/kafkajs/kafka-l
 import type { Log, LogAdmin, TopicPartition } from '../../../log/port.ts'
 import { FrameProxy } from './frame-proxy.ts'
 import { readAll, valuesIn } from '../../contract/log/support.ts'
+import { over } from '../../support/altered-log.ts'
 
 /** Short, so that a test that fails does so within its time. */
 export function openTestLog(brokers: string, options: Partial<KafkaLogOptions> = {}): Promise<Log> {
@@ -50,15 +51,7 @@ export function compactingSoon(brokers: string, log: Log): Log {
     })
     await admin.disconnect()
   }
-  const admin = new Proxy(log.admin, {
-    get: (target, name) => (name === 'createTopics' ? createTopics : bound(target, name)),
-  })
-  return new Proxy(log, { get: (target, name) => (name === 'admin' ? admin : bound(target, name)) })
-}
-
-function bound(target: object, name: string | symbol): unknown {
-  const value: unknown = Reflect.get(target, name)
-  return typeof value === 'function' ? (value.bind(target) as unknown) : value
+  return over(log, 'admin', over(log.admin, 'createTopics', createTopics))
 }
 
 /**
