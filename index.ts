@@ -9,6 +9,7 @@ export type {
 } from './processor/topology/pipeline.ts'
 export type { AggregateOptions, ReduceFunctions } from './processor/topology/rows.ts'
 export type { AggregatedStream, GroupedStream, Stream, WindowedStream } from './processor/topology/stream.ts'
+export type { Stall, StallsOptions } from './processor/topology/stalls.ts'
 export { TopologyError } from './processor/topology/graph.ts'
 export { avg, count, max, min, sum, type Aggregate } from './processor/windows/aggregates.ts'
 export { first, last } from './processor/windows/first-last.ts'

@@ -72,6 +72,11 @@ export const FAMILIES = {
     "Windows that were closed and emitted, in their task's whole life.",
     NODE,
   ),
+  stalls: counter(
+    'millrace_source_stalls_total',
+    "Times that nothing had come from a source for as long as the pipeline allows, in its task's whole life.",
+    NODE,
+  ),
   skippedWindows: counter(
     'millrace_skipped_empty_windows_total',
     "Empty windows in a row that were left out beyond maxEmptyWindows, in their task's whole life.",

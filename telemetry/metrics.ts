@@ -219,4 +219,5 @@ const TASK_COUNTERS: Readonly<Record<string, FamilyKey>> = {
   late: 'late',
   closed: 'closedWindows',
   emptySkipped: 'skippedWindows',
+  stalls: 'stalls',
 }

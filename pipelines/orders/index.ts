@@ -2,15 +2,15 @@ import { day, table, topic } from '../../schemas/destinations.ts'
 import { definePipeline, source } from '../../processor/topology/pipeline.ts'
 import { avg, count, sum } from '../../processor/windows/aggregates.ts'
 import { tumbling } from '../../processor/windows/tumbling.ts'
-import { alerting, thresholdsOf } from './alerts.ts'
-import { alert, order } from './contract.ts'
+import { alerting, stalled, thresholdsOf } from './alerts.ts'
+import { alert, order, type OrderAlert } from './contract.ts'
 import { orderMaker } from './generator.ts'
 import { processOrderAlerts } from './process-order-alerts.ts'
 import { queries } from './queries.ts'
 
 /**
  * Orders as they come, metrics every five minutes over all of them, and an alert where a window
- * holds too many or too few, a window without any order included.
+ * holds too many or too few, a window without any order included, or where nothing comes any more.
  */
 export default definePipeline({
   name: 'orders',
@@ -55,17 +55,21 @@ export default definePipeline({
       }),
     )
 
-    metrics.flatMap(alerting(thresholdsOf(process.env)), { as: alert }).to(
-      topic('order-alerts', {
-        descriptions: {
-          alert_type: 'SPIKE: more orders than usual; DROP: fewer',
-          window_start: 'Start of the window',
-          window_end: 'End of the window',
-          order_count: 'Orders in the window',
-        },
-        notify: processOrderAlerts,
-      }),
-    )
+    const alerts = topic<OrderAlert>('order-alerts', {
+      descriptions: {
+        alert_type: 'SPIKE: more orders than usual; DROP: fewer; STALLED: the source is silent',
+        window_start: 'Start of the window, or when the source was heard of last',
+        window_end: 'End of the window, or when its silence was noticed',
+        order_count: 'Orders in the window',
+      },
+      notify: processOrderAlerts,
+    })
+    const thresholds = thresholdsOf(process.env)
+    metrics.flatMap(alerting(thresholds), { as: alert }).to(alerts)
+    orders
+      .stalls('orders-stalled', { after: thresholds.stalledAfterMs })
+      .map(stalled, { as: alert })
+      .to(alerts)
   },
 })
 

@@ -49,9 +49,14 @@ export class CommitSchedule {
     return this.#dueAtMs !== null
   }
 
+  /** Something is to be committed that no record brought. */
+  moved(): void {
+    this.#dueAtMs ??= this.#clock.nowMs() + this.#intervalMs
+  }
+
   processed(records: number, firstIngestionMs: number): void {
     this.#records += records
-    this.#dueAtMs ??= this.#clock.nowMs() + this.#intervalMs
+    this.moved()
     this.#oldestIngestionMs = Math.min(this.#oldestIngestionMs ?? Infinity, firstIngestionMs)
   }
 

@@ -10,6 +10,7 @@ import type {
   Node,
   RepartitionNode,
   SinkNode,
+  StallsNode,
 } from '../topology/graph.ts'
 import { originOf } from '../topology/origin.ts'
 import type { Plan, StoreDefinition, SubTopology } from '../topology/plan.ts'
@@ -18,7 +19,7 @@ import { backingOf, keyOf } from './backing.ts'
 import type { RecordContext } from './context.ts'
 import type { Counters } from './counters.ts'
 import { dedupeOperator } from './operators/dedupe.ts'
-import { fanOut, type Operator } from './operators/operator.ts'
+import { fanOut, type Operator, type RecordError } from './operators/operator.ts'
 import {
   avroRows,
   branchOperator,
@@ -33,6 +34,7 @@ import {
   stampOperator,
   type TopicTarget,
 } from './operators/stateless.ts'
+import { StallsOperator } from './operators/stalls.ts'
 import { FinalWindowOperator, PartialWindowOperator } from './operators/two-stages.ts'
 import { SingleWindowOperator, type WindowDependencies, type WindowOperator } from './operators/window.ts'
 import { rootReader, type RootReader } from './root-reader.ts'
@@ -50,6 +52,8 @@ export interface CompiledTask {
   readonly root: Operator
   readonly windows: readonly WindowOperator[]
   readonly dedupes: readonly { readonly name: string; readonly store: DedupeStore }[]
+  /** Those that tell of stalls in this task: a source's heartbeats are in all of its partitions, and one tells. */
+  readonly stalls: readonly StallsOperator[]
   readonly boundaries: readonly Boundary[]
 }
 
@@ -60,7 +64,7 @@ export interface CompileDependencies {
   readonly time: InputTime
   readonly budget: CacheBudget
   readonly counters: Counters
-  readonly refuse: WindowDependencies['refuse']
+  readonly refuse: (error: RecordError, atMs: number, row: unknown) => void
   readonly partition: number
 }
 
@@ -88,6 +92,7 @@ class Compiler {
     const { time } = this.#dependencies
     const operator =
       root.kind === 'window-final' ? this.#operator(root, root.input, time) : this.#downstream(root, time)
+    const stalls = this.#stalls(time)
     return {
       reader: rootReader(this.#sub, {
         ...this.#dependencies,
@@ -100,6 +105,7 @@ class Compiler {
       // Built from the leaves up; closed from the root down.
       windows: this.#windows.reverse(),
       dedupes: this.#dedupes,
+      stalls: this.#dependencies.partition === 0 ? stalls : [],
       boundaries: this.#boundaries,
     }
   }
@@ -108,7 +114,7 @@ class Compiler {
     const { graph } = this.#dependencies.plan.pipeline
     const children = graph
       .childrenOf(node)
-      .filter((child) => child.kind !== 'late' && child.kind !== 'window-final')
+      .filter(({ kind }) => kind !== 'late' && kind !== 'window-final' && kind !== 'stalls')
     return fanOut(children.map((child) => this.#operator(child, node, time)))
   }
 
@@ -143,6 +149,7 @@ class Compiler {
         return this.#window(node, time)
       case 'source':
       case 'late':
+      case 'stalls':
       case 'case':
         throw new Error(`${node.name}: a ${node.kind} is never compiled as somebody's child`)
     }
@@ -242,6 +249,16 @@ class Compiler {
     const { graph } = this.#dependencies.plan.pipeline
     const late = graph.nodes.find((other): other is LateNode => other.kind === 'late' && other.input === node)
     return late === undefined ? fanOut([]) : this.#downstream(late, time)
+  }
+
+  /** In each partition, since what is behind them promises time in each. */
+  #stalls(time: InputTime): StallsOperator[] {
+    const { counters, refuse, partition } = this.#dependencies
+    const nodes = this.#sub.nodes.filter((node): node is StallsNode => node.kind === 'stalls')
+    return nodes.map((node) => {
+      const origin = originOf(node.name, partition)
+      return new StallsOperator(node, { time, counters, origin, refuse }, this.#downstream(node, time))
+    })
   }
 
   #sink(node: SinkNode): Operator {

@@ -4,10 +4,8 @@ import { encodeTaskRecord, TASK_RECORD_KEY, type TaskRecord } from './progress.t
 import type { Task } from './task.ts'
 
 /** The parts of a task record taken when the buffers were closed. */
-export interface TaskSnapshot {
+export interface TaskSnapshot extends Pick<TaskRecord, 'windows' | 'counters' | 'stalls'> {
   readonly time: TaskRecord['inputs'][number]['time']
-  readonly windows: TaskRecord['windows']
-  readonly counters: TaskRecord['counters']
 }
 
 export interface FrozenParts {

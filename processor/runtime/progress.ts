@@ -25,6 +25,8 @@ export interface TaskRecord {
   /** What stands in `-windows` up to here is committed; absent in records of before it was noted. */
   readonly windowsEnd?: number
   readonly counters: Readonly<Record<string, number>>
+  /** The stall that each node has told of last, by when its source's last word was ingested. Absent: none. */
+  readonly stalls?: Readonly<Record<string, number | null>>
 }
 
 export function encodeTaskRecord(record: TaskRecord): Buffer {

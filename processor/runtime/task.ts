@@ -14,6 +14,7 @@ import { DeadLetters } from './dead-letters.ts'
 import { FrozenTask, type TaskSnapshot } from './frozen-task.ts'
 import { RecordError } from './operators/operator.ts'
 import type { Outputs } from './outputs.ts'
+import { Quiet } from './quiet.ts'
 import { OpenSegments, type TaskRecord } from './progress.ts'
 import { SourceTime, UpstreamTime, type InputTime } from './time.ts'
 
@@ -59,6 +60,7 @@ export class Task {
   #owner: StateOwner
   #deletedWindowsBefore = 0
   #moved = false
+  readonly #quiet = new Quiet()
   #droppedPrefixes: Buffer[] = []
   #touched: { store: number; segmentMs: number; row: number }[] = []
 
@@ -85,10 +87,10 @@ export class Task {
       budget,
       counters: this.counters,
       partition,
-      refuse: (error, windowStartMs, row) => {
+      refuse: (error, atMs, row) => {
         const payload = Buffer.from(JSON.stringify(row))
         this.counters.add(`${sub.name}.refused`, 1)
-        this.#deadLetters.add({ source: error.node, partition, position: windowStartMs, error, payload })
+        this.#deadLetters.add({ source: error.node, partition, position: atMs, error, payload })
       },
     })
     this.#stores = [...this.#compiled.dedupes, ...this.#compiled.windows].map(({ store }) => store)
@@ -110,6 +112,7 @@ export class Task {
     this.#state = state
     this.#checkpoint = checkpoint
     this.#owner = owner
+    this.#quiet.end()
   }
 
   get hasMoved(): boolean {
@@ -119,6 +122,24 @@ export class Task {
   /** A first start commits its position before it runs. */
   markMoved(): void {
     this.#moved = true
+  }
+
+  /**
+   * To be told after each poll in which nothing came for it.
+   * @param isResting nothing could have come
+   * @returns whether its source has been silent for so long that the next commit says so
+   */
+  noteQuiet(isResting: boolean): boolean {
+    const { stalls } = this.#compiled
+    if (stalls.length === 0) return false
+    if (isResting) {
+      this.#quiet.end()
+      return false
+    }
+    this.#quiet.goesOn(this.#dependencies.clock.nowMs())
+    if (!stalls.some((operator) => operator.isDue(this.#quiet.confirmedMs))) return false
+    this.#moved = true
+    return true
   }
 
   /** Reads the stores that have to be in memory whole, once the task is opened. */
@@ -132,6 +153,7 @@ export class Task {
    */
   async process(batch: RecordBatch): Promise<void> {
     if (batch.nextOffset <= this.position) return
+    this.#quiet.end()
     this.#evict()
     this.#context.nowMs = this.#dependencies.clock.nowMs()
     const reads = this.#prefetch(batch)
@@ -173,6 +195,9 @@ export class Task {
       this.#droppedPrefixes.push(...prefixes)
       this.#segments.close(operator.store.id, segments)
     }
+    for (const operator of this.#compiled.stalls) {
+      if (operator.isDue(this.#quiet.confirmedMs)) operator.tell(this.#context)
+    }
     for (const { store } of this.#compiled.dedupes) {
       const { prefixes, segments } = store.expire(this.#time.ingested)
       this.#droppedPrefixes.push(...prefixes)
@@ -200,6 +225,7 @@ export class Task {
           this.#compiled.windows.map((operator) => [operator.name, operator.progress()]),
         ),
         counters: this.counters.snapshot(),
+        ...this.#stallsProgress(),
       },
     })
   }
@@ -237,6 +263,7 @@ export class Task {
       segments: this.#segments.snapshot(),
       windowsEnd,
       counters: snapshot.counters,
+      ...(snapshot.stalls && { stalls: snapshot.stalls }),
     }
   }
 
@@ -329,6 +356,13 @@ export class Task {
       operator.store.restore(this.#segments.of(operator.store.id))
     }
     for (const { store } of this.#compiled.dedupes) store.restore(this.#segments.of(store.id))
+    for (const operator of this.#compiled.stalls) operator.restore(record.stalls?.[operator.name] ?? null)
+  }
+
+  #stallsProgress(): Pick<TaskRecord, 'stalls'> {
+    const { stalls } = this.#compiled
+    if (stalls.length === 0) return {}
+    return { stalls: Object.fromEntries(stalls.map((operator) => [operator.name, operator.progress()])) }
   }
 
   /** Stores that the topology has no more: their segments would be open for ever. */

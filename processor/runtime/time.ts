@@ -25,6 +25,8 @@ export class MergedTime implements StreamTime {
 export interface InputTime extends StreamTime {
   /** No record ingested before this will come. */
   readonly ingested: number
+  /** An end mark was the last that its source has said. */
+  readonly isEnded: boolean
   /** @param timestampMs the mark's own ingestion time */
   observe(mark: Mark, timestampMs: number): void
   /** Told the ingestion time of the input's records, which never falls. */
@@ -40,6 +42,8 @@ export type TimeSnapshot =
       readonly watermark: number | null
       readonly e: number | null
       readonly ingested: number | null
+      /** Absent: not so. */
+      readonly isEnded?: boolean
       readonly writers: Readonly<Record<string, { t: number; expiresMs: number | null }>>
     }
   | { readonly kind: 'upstream'; readonly tasks: readonly TaskWatermark[] }
@@ -54,6 +58,7 @@ export class SourceTime implements InputTime {
   watermark = -Infinity
   e = -Infinity
   ingested = -Infinity
+  isEnded = false
   readonly #writers = new Map<string, Writer>()
 
   constructor(snapshot?: TimeSnapshot) {
@@ -61,6 +66,7 @@ export class SourceTime implements InputTime {
     this.watermark = snapshot.watermark ?? -Infinity
     this.e = snapshot.e ?? -Infinity
     this.ingested = snapshot.ingested ?? -Infinity
+    this.isEnded = snapshot.isEnded ?? false
     for (const [name, { t, expiresMs }] of Object.entries(snapshot.writers)) {
       this.#writers.set(name, { t, expiresMs: expiresMs ?? Infinity })
     }
@@ -68,6 +74,7 @@ export class SourceTime implements InputTime {
 
   observe(mark: Mark, timestampMs: number): void {
     this.advanceIngestion(timestampMs)
+    this.isEnded = mark.kind === 'end'
     if (mark.kind === 'end') this.e = Math.max(this.e, mark.e)
     if (mark.kind !== 'heartbeat') return
     const expiresMs = mark.leaseMs === undefined ? Infinity : timestampMs + mark.leaseMs
@@ -91,6 +98,7 @@ export class SourceTime implements InputTime {
       watermark: orNull(this.watermark),
       e: orNull(this.e),
       ingested: orNull(this.ingested),
+      ...(this.isEnded && { isEnded: true }),
       writers,
     }
   }
@@ -110,6 +118,7 @@ export class UpstreamTime implements InputTime {
   watermark = -Infinity
   e = -Infinity
   ingested = -Infinity
+  readonly isEnded = false
   readonly #tasks = new Map<string, { watermark: number; e: number; ingested: number }>()
 
   constructor(upstreamTasks: readonly string[], snapshot?: TimeSnapshot) {

@@ -51,6 +51,7 @@ export class Worker {
   readonly budget: CacheBudget
   readonly #settings: WorkerSettings
   readonly #onStep: StepObserver
+  readonly #watchesSources: boolean
   readonly #outputs = new Outputs()
   readonly #consumer: GroupConsumer
   readonly #schedule: CommitSchedule
@@ -72,6 +73,7 @@ export class Worker {
     const { clock, timer, random, report, plan } = settings
     this.#settings = settings
     this.plan = plan
+    this.#watchesSources = plan.pipeline.graph.nodes.some(({ kind }) => kind === 'stalls')
     this.instance = options.instance ?? randomBytes(16).toString('hex')
     this.groupId = processGroupId(plan.application)
     this.#onStep = (step: ProtocolStep): void => {
@@ -211,8 +213,16 @@ export class Worker {
     // What was polled before a task was sought to its position is not what comes next for it.
     this.#held.push(...batches.filter((batch) => !adopted.has(this.#taskIdOf(batch))))
     const processed = await this.#processHeld()
+    this.#noteQuiet()
     await this.#commitWhenDue()
     return processed
+  }
+
+  /** A source that is silent for too long is told of by a commit that no record brings about. */
+  #noteQuiet(): void {
+    if (!this.#watchesSources) return
+    const isResting = this.#patience.standingBack.isOn || this.#held.length > 0
+    for (const task of this.tasks) if (task.noteQuiet(isResting)) this.#schedule.moved()
   }
 
   /** While a commit is under way the next one cannot begin: its end wakes the poll. */

@@ -73,6 +73,7 @@ function label(node: Node, plan: Plan): string {
     case 'peek':
     case 'case':
     case 'late':
+    case 'stalls':
       return node.name
   }
 }

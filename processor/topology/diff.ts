@@ -29,7 +29,9 @@ export function describeTopology(plan: Plan): TopologyDescription {
     }
   }
   const { application, partitions, pipeline } = plan
-  const outputs = pipeline.graph.nodes.filter(({ kind }) => kind === 'sink').map(({ name }) => name)
+  const outputs = pipeline.graph.nodes.flatMap((node) =>
+    node.kind === 'sink' && node.sameAs === null ? [node.name] : [],
+  )
   return { application, partitions, nodes, outputs, retired: {} }
 }
 
@@ -83,6 +85,7 @@ function optionsOf(node: Node, plan: Plan): Record<string, string> | null {
     case 'case':
     case 'stamp':
     case 'late':
+    case 'stalls':
     case 'sink':
       return null
   }

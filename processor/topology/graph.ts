@@ -159,9 +159,18 @@ export interface LateNode extends NodeBase {
   readonly input: WindowNode | PartialWindowNode
 }
 
+/** Tells of stalls of a source: when nothing has come from it for a while. */
+export interface StallsNode extends NodeBase {
+  readonly kind: 'stalls'
+  readonly input: SourceNode
+  readonly afterMs: number
+}
+
 export interface SinkNode extends NodeBase {
   readonly kind: 'sink'
   readonly input: Node
+  /** The sink of another stream that was written for the same destination; null: this is the first. */
+  readonly sameAs: SinkNode | null
   readonly destination:
     | {
         readonly kind: 'table'
@@ -200,6 +209,7 @@ export type Node =
   | PartialWindowNode
   | FinalWindowNode
   | LateNode
+  | StallsNode
   | SinkNode
 
 /** A node whose values come from a topic: where a sub-topology begins. */
@@ -257,6 +267,8 @@ export class Graph {
   readonly version: number
   readonly retired: ReadonlySet<string>
   readonly #names = new Set<string>()
+  /** By what the author calls `to` with: one thing, however many streams go to it. */
+  readonly #sinks = new Map<object, SinkNode>()
   readonly #counters = new Map<string, number>()
 
   constructor({ version = 1, retired = [] }: GraphOptions = {}) {
@@ -276,6 +288,16 @@ export class Graph {
     this.#names.add(node.name)
     this.nodes.push(node)
     return node
+  }
+
+  /** The first sink of a destination. */
+  sinkOf(destination: object): SinkNode | null {
+    return this.#sinks.get(destination) ?? null
+  }
+
+  addSink(destination: object, node: SinkNode): void {
+    this.add(node)
+    if (node.sameAs === null) this.#sinks.set(destination, node)
   }
 
   /** A name for a node that holds no state: its kind and a number. */

@@ -45,7 +45,7 @@ export function mergeNode(name: string, inputs: readonly Node[], known: Readonly
 }
 
 /** Names of schemas may differ: their records are the same bytes. null: nothing else does. */
-function differenceOf(first: AnySchema, other: AnySchema): string | null {
+export function differenceOf(first: AnySchema, other: AnySchema): string | null {
   for (const field of other.fields) {
     const same = first.fields.find(({ name }) => name === field.name)
     if (same === undefined) return `its field '${field.name}' (${wordsOf(field)}) is missing in the other`

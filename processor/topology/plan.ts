@@ -142,7 +142,7 @@ export function planPipeline(pipeline: Pipeline, options: PlanOptions): Plan {
       windowsTopic: `${application}.${root.name}-windows`,
     })
   }
-  const sinkNodes = nodes.filter((node) => node.kind === 'sink')
+  const sinkNodes = nodes.filter((node) => node.kind === 'sink').filter(({ sameAs }) => sameAs === null)
   const sinks = sinkNodes
     .filter(({ destination }) => destination.kind === 'table' || destination.format === 'avro')
     .map((node) => sinkSpec(node, topicOf(node), pipeline))
@@ -304,7 +304,7 @@ function checkNames(subTopologies: readonly SubTopology[], topics: readonly Topi
 function checkOrigins(nodes: readonly Node[]): void {
   const names = new Map<number, string>()
   for (const { kind, name } of nodes) {
-    if (kind !== 'source' && kind !== 'window' && kind !== 'window-final') continue
+    if (kind !== 'source' && kind !== 'window' && kind !== 'window-final' && kind !== 'stalls') continue
     const other = names.get(originId(name))
     if (other !== undefined) {
       throw new TopologyError('DUPLICATE_NAME', `'${other}' and '${name}' hash to the same id: rename one.`)

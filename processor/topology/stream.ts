@@ -1,11 +1,11 @@
 import type { Duration } from '../../schemas/duration.ts'
 import { parseDurationMs } from '../../schemas/duration.ts'
-import type { Notify, TableDestination, TopicDestination } from '../../schemas/destinations.ts'
+import type { TableDestination, TopicDestination } from '../../schemas/destinations.ts'
 import { extend, timestamp, type Field, type Schema } from '../../schemas/schema.ts'
 import type { Aggregate } from '../windows/aggregates.ts'
 import { reduceRows } from '../windows/reduce.ts'
 import type { TumblingWindows } from '../windows/tumbling.ts'
-import { checkColumns, checkNotify, checkTableColumns } from './columns.ts'
+import { checkColumns } from './columns.ts'
 import {
   checkedVersion,
   TopologyError,
@@ -29,7 +29,9 @@ import {
   type WindowColumns,
   type With,
 } from './rows.ts'
-import { refuseUpdates, upsertKey } from './updates.ts'
+import { addSink } from './sink.ts'
+import { stallsNode, type Stall, type StallsOptions } from './stalls.ts'
+import { refuseUpdates } from './updates.ts'
 
 /** An unbounded sequence of values. Methods add nodes to the topology; nothing runs yet. */
 export class Stream<T> {
@@ -199,6 +201,18 @@ export class Stream<T> {
     })
   }
 
+  /**
+   * Of a source's own stream: a row each time that nothing has come from the source for so long by the wall clock,
+   * neither records nor heartbeats, until its input has ended. One for each stall, over crashes and restarts.
+   *
+   *     orders.stalls('orders-stalled', { after: '10m' }).to(topic('stalls'))
+   *
+   * @throws TopologyError BAD_OPTION for a stream that is no source's, or a topic that others write
+   */
+  stalls(name: string, options: StallsOptions): Stream<Stall> {
+    return this.#derive(stallsNode(name, this.node, options))
+  }
+
   /** All records in one group: aggregated in two stages, so that it scales with the partitions. */
   window(windows: TumblingWindows): WindowedStream<T, never> {
     return new WindowedStream<T, never>(this.graph, this.node, windows, null)
@@ -206,44 +220,17 @@ export class Stream<T> {
 
   /**
    * Delivers to a table or a topic. The stream needs a schema. Updates replace each other in a table, by
-   * group and window or by the table's `key`; a topic has them all.
-   * @throws TopologyError SCHEMA_MISSING, BAD_OPTION for a column that the rows do not have, NOT_ON_UPDATES where
-   *   nothing says which row an update replaces
+   * group and window or by the table's `key`; a topic has them all. Several streams with the same fields may go to
+   * one destination: keep it in a constant.
+   * @throws TopologyError SCHEMA_MISSING, BAD_OPTION for a column that the rows do not have, or fields that the other
+   *   streams into it do not have; NOT_ON_UPDATES where nothing says which row an update replaces
    */
   to(destination: TableDestination<T> | TopicDestination<T>): void {
-    const schema = this.#schemaFor(`${destination.kind} '${destination.name}'`)
-    if (destination.kind === 'table') checkTableColumns(destination, schema)
-    else checkNotify(destination, schema)
-    this.graph.add({
-      kind: 'sink',
-      name: destination.name,
-      input: this.node,
-      destination:
-        destination.kind === 'table'
-          ? {
-              kind: 'table',
-              name: destination.name,
-              options: destination.options,
-              key: upsertKey(this.node, destination),
-            }
-          : {
-              kind: 'topic',
-              name: destination.name,
-              format: destination.format,
-              topic: destination.topic ?? null,
-              descriptions: destination.descriptions ?? {},
-              notify: (destination.notify as Notify<any> | undefined) ?? null,
-            },
-      schema,
-    })
+    addSink(this.graph, this.node, destination)
   }
 
   #derive<R>(node: Node): Stream<R> {
     return new Stream<R>(this.graph, this.graph.add(node))
-  }
-
-  #schemaFor(place: string): AnySchema {
-    return requireSchema(this.node, place)
   }
 }
 

@@ -58,7 +58,11 @@ export class PartitionRecord {
     })
     try {
       for (const record of records) await record.#producer.init()
-      const stored = await lastValues(log, { topic, partition: PARTITION }, { onWait: options.notice, barrier: -1 })
+      const stored = await lastValues(
+        log,
+        { topic, partition: PARTITION },
+        { onWait: options.notice, barrier: -1 },
+      )
       for (const record of records) record.#read(stored)
     } catch (error) {
       for (const record of records) await record.close()

@@ -63,6 +63,12 @@ describe('docs/dsl.md', function () {
       order('w-4', 6, 'Norway', 5),
     ])
     await driver.send('shop', [order('s-1', 20, 'Norway', 20), order('s-2', 1, 'Norway', 7)])
+    await driver.settle()
+    // Long enough for both sources to stall.
+    for (let seconds = 0; seconds < 620; seconds += 5) {
+      driver.clock.advance(5_000)
+      await driver.step()
+    }
     await driver.end()
     await driver.settle()
     const rows: Record<string, Record<string, unknown>[]> = {}
@@ -75,6 +81,7 @@ describe('docs/dsl.md', function () {
     assert.deepEqual([edges['opening'], edges['latest']], [7, 's-1'])
     const largest = rows['dsl.largest']!.find(norway)!
     assert.deepEqual([largest['id'], largest['amount']], ['w-1', 20])
+    assert.deepEqual(rows['silent']!.map(({ source }) => source).sort(), ['shop', 'web'])
     assert.deepEqual(await driver.deadLetters(), [])
     await driver.close()
   })

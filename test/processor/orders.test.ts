@@ -80,6 +80,25 @@ describe('orders, under virtual time', () => {
     )
   })
 
+  it('calls ten minutes without a sign of the source STALLED, once', async () => {
+    await start()
+    await driver.send('orders', [order(0)])
+    await driver.settle()
+    for (let looks = 0; looks < 2 * 11 * 12; looks++) {
+      driver.clock.advance(5_000)
+      await driver.step()
+    }
+    await driver.settle()
+    assert.deepEqual(await driver.rows('order-alerts'), [
+      {
+        alert_type: 'STALLED',
+        window_start: START + 1440 * MINUTE,
+        window_end: START + 1450 * MINUTE + 5_000,
+        order_count: 0,
+      },
+    ])
+  })
+
   it('writes windows without any order between the first and the last, with a DROP each', async () => {
     await start()
     await driver.send('orders', [order(0), order(21)])

@@ -46,6 +46,70 @@ describe('a pipeline as written', () => {
     )
   })
 
+  it('may send several streams to one destination, which is one topic and one table', () => {
+    const pipeline = pipelineOf((sales) => {
+      const { large, rest } = sales.branch({ large: (s) => s.amount >= 100, rest: true })
+      const all = topic<Sale>('all')
+      large.to(all)
+      rest.filter(({ amount }) => amount > 1).to(all)
+    })
+    const plan = planPipeline(pipeline, { partitions: 2 })
+    assert.deepEqual(
+      plan.sinks.map(({ topic }) => topic),
+      ['shop.all'],
+    )
+    assert.equal(plan.topics.filter(({ name }) => name === 'shop.all').length, 1)
+    assert.deepEqual(describeTopology(plan).outputs, ['all'])
+    assert.equal(describeText(plan).match(/topic all /g)?.length, 2)
+  })
+
+  it('is refused where streams to one destination differ, are one, or replace each other’s rows', () => {
+    const other = schema('Other', { sale_id: string() })
+    const refused = (build: (sales: Stream<Sale>) => void, message: RegExp): void =>
+      assert.throws(() => pipelineOf(build), { code: 'BAD_OPTION', message })
+    refused((sales) => {
+      const all = topic<any>('all')
+      sales.to(all)
+      sales.map(({ sale_id }) => ({ sale_id }), { as: other }).to(all)
+    }, /'map-1' does not fit topic 'all', to which 'sales-dedupe' goes: it has no field 'shop'/)
+    refused((sales) => {
+      const all = table<Sale>('shop.all')
+      sales.to(all)
+      sales.to(all)
+    }, /'sales-dedupe' goes to table 'shop.all' twice/)
+    refused((sales) => {
+      const all = table<Sale>('shop.all', { key: ['sale_id'] })
+      sales.to(all)
+      sales.filter(() => true).to(all)
+    }, /replace each other.*come in no order.*by merge/)
+  })
+
+  it('is refused where it asks whether something stalls that is no source of ours', () => {
+    const refused = (build: (sales: Stream<Sale>) => void, message: RegExp): void =>
+      assert.throws(() => pipelineOf(build), { code: 'BAD_OPTION', message })
+    refused(
+      (sales) =>
+        sales
+          .filter(() => true)
+          .stalls('quiet', { after: '1m' })
+          .to(topic('quiet')),
+      /stalls 'quiet': it is sources that stall/,
+    )
+    refused(
+      (sales) => sales.stalls('quiet', { after: 0 }).to(topic('quiet')),
+      /'quiet': after must be longer than nothing/,
+    )
+    assert.throws(
+      () =>
+        definePipeline({
+          name: 'shop',
+          sources: { sales: source('sale-events', sale, { topic: 'theirs' }) },
+          build: ({ sales }) => sales.stalls('quiet', { after: '1m' }).to(topic('quiet')),
+        }),
+      { code: 'BAD_OPTION', message: /others write the topic 'theirs', which has no heartbeats/ },
+    )
+  })
+
   it('is refused where it says how others write a topic, and not which', () => {
     assert.throws(
       () =>
