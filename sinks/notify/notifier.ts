@@ -4,7 +4,7 @@ import type { RefusedRecord } from '../partition-queue.ts'
 import { SinkError, type Assignment, type Recovered, type RowBatch, type Sink } from '../port.ts'
 import { decodeRows } from '../rows.ts'
 import { DeliveryError, type Channel } from './channel.ts'
-import { alertOf, type Alert, type AlertReading, type Notice } from './notice.ts'
+import { ageMsOf, alertOf, type Alert, type AlertReading, type Notice } from './notice.ts'
 import { PartitionRecord, type RecordOptions } from './record.ts'
 import { close, maxAgeOfLastMs, quietMs, steps, type Run, type Step } from './rule.ts'
 
@@ -289,8 +289,8 @@ export class Notifier implements Sink {
     heardMs.delete(quietest)
   }
 
-  #isTooOld({ window }: Notice, writtenMs: number): boolean {
-    return this.#clock.nowMs() - (window?.endMs ?? writtenMs) > this.#maxAgeMs
+  #isTooOld(notice: Notice, writtenMs: number): boolean {
+    return ageMsOf(notice, writtenMs, this.#clock.nowMs()) > this.#maxAgeMs
   }
 
   #isTooOldAsLast(run: Run): boolean {
