@@ -11,7 +11,7 @@ const EXAMPLES: Readonly<Record<string, readonly Example[]>> = {
   ],
   new: [
     ['millrace new shop', 'makes ./shop'],
-    ['millrace new ../work/shop', 'makes it elsewhere'],
+    ['millrace new pipelines/shop', 'makes it elsewhere'],
   ],
   run: [
     ['millrace run orders', 'live, from the generator, until Ctrl+C'],

@@ -52,8 +52,8 @@ interface Owned {
 /**
  * Sends notices of a topic's rows by one channel: at least once, in the order of each partition, each under a key of
  * its own. What has been sent is recorded before the next is sent, so after a death one notice at most is sent
- * again, under the same key. What cannot be delivered for now is tried again without end, and holds up what
- * follows; what is refused for good becomes a dead letter, and does not. rule.ts says which rows are sent.
+ * again, under the same key. What cannot be delivered is tried again without end, and holds up what follows; what
+ * is refused for good becomes a dead letter, and does not. rule.ts says which rows are sent.
  */
 export class Notifier implements Sink {
   readonly destination: string
@@ -162,9 +162,9 @@ export class Notifier implements Sink {
     const wasTried = this.#trying.has(assignment.partition)
     this.#trying.set(assignment.partition, notice.offset)
     if (kind !== null && !record.runs.has(group)) await this.#makeRoom(owned, notice.offset)
-    const todo = steps(record.runs.get(group) ?? null, alert)
-    for (const [i, step] of todo.entries()) {
-      const isDone = i === todo.length - 1
+    const due = steps(record.runs.get(group) ?? null, alert)
+    for (const [i, step] of due.entries()) {
+      const isDone = i === due.length - 1
       const lastOf = isDone ? null : (record.runs.get(group) ?? null)
       await this.#carryOut(owned, group, step, lastOf, isDone ? notice.offset + 1 : notice.offset)
     }
