@@ -1,5 +1,5 @@
 /** What `--json` prints: one object a line; docs/terminal.md has the fields. */
-import { formatIso } from '../format.ts'
+import { formatIso } from '../output/format.ts'
 import type { Progress } from './progress.ts'
 
 /** Rates are rounded to whole records, times are ISO 8601; what the process has no role for is left out. */

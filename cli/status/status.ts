@@ -5,7 +5,7 @@ import { standingOf } from '../../processor/runtime/progress.ts'
 import type { StateLook, StateSize } from '../../processor/state/look.ts'
 import { topologyHash } from '../../processor/topology/diff.ts'
 import { taskId, type Plan } from '../../processor/topology/plan.ts'
-import { formatIso } from '../format.ts'
+import { formatIso } from '../output/format.ts'
 import type { Role } from '../wire/run.ts'
 
 export interface Status {

@@ -2,8 +2,13 @@ import assert from 'node:assert/strict'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { resolveSettings, settingNames, tablesDirectory, type Settings } from '../../cli/settings.ts'
-import type { AlertSettings } from '../../cli/settings/alerts.ts'
+import type { AlertSettings } from '../../../cli/settings/alerts.ts'
+import {
+  resolveSettings,
+  settingNames,
+  tablesDirectory,
+  type Settings,
+} from '../../../cli/settings/settings.ts'
 
 describe('a setting', () => {
   let cwd: string
@@ -108,7 +113,7 @@ describe('a setting', () => {
 
 describe('docs/running.md', () => {
   it('names every setting, in each of its names', () => {
-    const page = readFileSync(join(import.meta.dirname, '..', '..', 'docs', 'running.md'), 'utf8')
+    const page = readFileSync(join(import.meta.dirname, '..', '..', '..', 'docs', 'running.md'), 'utf8')
     const missing = settingNames().filter((name) => !page.includes(`| \`${name}\` |`))
     assert.deepEqual(missing, [])
   })

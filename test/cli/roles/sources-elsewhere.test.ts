@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { setImmediate as turn } from 'node:timers/promises'
-import { encodeSourceRecord, NEW_SOURCE, partitionOfSource } from '../../bridge/positions.ts'
-import { SourcesElsewhere } from '../../cli/sources-elsewhere.ts'
-import { BatchBuilder } from '../../log/batch.ts'
-import { createMemoryLog } from '../../log/embedded/embedded-log.ts'
-import type { Log } from '../../log/port.ts'
+import { encodeSourceRecord, NEW_SOURCE, partitionOfSource } from '../../../bridge/positions.ts'
+import { SourcesElsewhere } from '../../../cli/roles/sources-elsewhere.ts'
+import { BatchBuilder } from '../../../log/batch.ts'
+import { createMemoryLog } from '../../../log/embedded/embedded-log.ts'
+import type { Log } from '../../../log/port.ts'
 
 const TOPIC = 'app.sources'
 const PARTITIONS = 3

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { millrace } from './support.ts'
+import { millrace } from '../support.ts'
 
 /** A pipeline on one source `c` with the fields id and at; what is given is the body of `build`. */
 function building(body: string, names = ''): string {

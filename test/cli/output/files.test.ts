@@ -3,8 +3,8 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DuckDBInstance } from '@duckdb/node-api'
-import { openWarehouse, type Warehouse } from '../../sinks/local/warehouse.ts'
-import { millrace, type Said } from './support.ts'
+import { openWarehouse, type Warehouse } from '../../../sinks/local/warehouse.ts'
+import { millrace, type Said } from '../support.ts'
 
 const NASTY = `a "quoted", 'single'\nline; émoji 🎈`
 const SQL = `select * from (values

@@ -1,7 +1,7 @@
 /** The roles of one process: sources, worker and sinks, started together and ended in the data's order. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Log, TopicPartition } from '../log/port.ts'
-import { inputPartitions, type Plan } from '../processor/topology/plan.ts'
+import type { Log, TopicPartition } from '../../log/port.ts'
+import { inputPartitions, type Plan } from '../../processor/topology/plan.ts'
 import { isDrained } from './drain.ts'
 
 /**

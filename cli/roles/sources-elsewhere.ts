@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { decodeSourceRecord, partitionOfSource, sourcesTopic } from '../bridge/positions.ts'
-import type { Log, PartitionReader } from '../log/port.ts'
+import { decodeSourceRecord, partitionOfSource, sourcesTopic } from '../../bridge/positions.ts'
+import type { Log, PartitionReader } from '../../log/port.ts'
 import type { SourcesOutcome } from './roles.ts'
 
 export interface SourcesElsewhereOptions {

@@ -4,11 +4,11 @@
  */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { parseDurationMs } from '../schemas/duration.ts'
-import { CliError } from './errors.ts'
-import { suggestion } from './nearest.ts'
-import { alertsOf, emailAddresses, smtpUrl, webhookUrl, type AlertSettings } from './settings/alerts.ts'
-import { COMPRESSIONS, SASL_MECHANISMS, stackOf, type StackSettings } from './settings/stack.ts'
+import { parseDurationMs } from '../../schemas/duration.ts'
+import { CliError } from '../errors.ts'
+import { suggestion } from '../nearest.ts'
+import { alertsOf, emailAddresses, smtpUrl, webhookUrl, type AlertSettings } from './alerts.ts'
+import { COMPRESSIONS, SASL_MECHANISMS, stackOf, type StackSettings } from './stack.ts'
 import {
   brokers,
   cacheMib,
@@ -30,9 +30,9 @@ import {
   type Parse,
   type RawValue,
   sessionTimeoutMs,
-} from './settings/values.ts'
+} from './values.ts'
 
-export type { KafkaSettings, RedisSettings, RegistrySettings, StackSettings } from './settings/stack.ts'
+export type { KafkaSettings, RedisSettings, RegistrySettings, StackSettings } from './stack.ts'
 
 export type Env = Readonly<Record<string, string | undefined>>
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { BackPressure } from '../../cli/back-pressure.ts'
+import { BackPressure } from '../../../cli/roles/back-pressure.ts'
 
 describe('back-pressure on the sources', () => {
   it('holds them above its bound, and lets go below the lower one', async () => {

@@ -1,16 +1,16 @@
 import { readdir } from 'node:fs/promises'
 import { extname, join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import type { TextFormat } from '../bridge/adapters/format.ts'
-import type { RecordMaker } from '../bridge/generator/generated-records.ts'
-import { Graph } from '../processor/topology/graph.ts'
-import type { Pipeline } from '../processor/topology/pipeline.ts'
-import { CliError } from './errors.ts'
-import { suggestion } from './nearest.ts'
+import type { TextFormat } from '../../bridge/adapters/format.ts'
+import type { RecordMaker } from '../../bridge/generator/generated-records.ts'
+import { Graph } from '../../processor/topology/graph.ts'
+import type { Pipeline } from '../../processor/topology/pipeline.ts'
+import { CliError } from '../errors.ts'
+import { suggestion } from '../nearest.ts'
+import { checkFile, explain, noPipeline } from './errors.ts'
 import { shareOwnModules } from './own-modules.ts'
-import { checkFile, explain, noPipeline } from './pipeline-errors.ts'
 
-const SHIPPED = join(import.meta.dirname, '..', 'pipelines')
+const SHIPPED = join(import.meta.dirname, '..', '..', 'pipelines')
 
 /** What a pipeline's module exports beside the pipeline, its default. */
 interface PipelineModule {

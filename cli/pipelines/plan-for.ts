@@ -1,6 +1,6 @@
-import type { Pipeline } from '../processor/topology/pipeline.ts'
-import { namedTopics, planPipeline, type Plan } from '../processor/topology/plan.ts'
-import { DEFAULT_PARTITIONS } from './settings.ts'
+import type { Pipeline } from '../../processor/topology/pipeline.ts'
+import { namedTopics, planPipeline, type Plan } from '../../processor/topology/plan.ts'
+import { DEFAULT_PARTITIONS } from '../settings/settings.ts'
 
 /**
  * A pipeline's plan, with as many partitions as are asked for, else as its first source has, else the default.

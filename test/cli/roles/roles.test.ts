@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { runRoles, type Roles, type SinkRole, type SourcesOutcome } from '../../cli/roles.ts'
-import { isDrained } from '../../cli/drain.ts'
-import { BatchBuilder } from '../../log/batch.ts'
-import { createMemoryLog } from '../../log/embedded/embedded-log.ts'
-import type { Log, TopicPartition } from '../../log/port.ts'
-import type { Plan } from '../../processor/topology/plan.ts'
+import { runRoles, type Roles, type SinkRole, type SourcesOutcome } from '../../../cli/roles/roles.ts'
+import { isDrained } from '../../../cli/roles/drain.ts'
+import { BatchBuilder } from '../../../log/batch.ts'
+import { createMemoryLog } from '../../../log/embedded/embedded-log.ts'
+import type { Log, TopicPartition } from '../../../log/port.ts'
+import type { Plan } from '../../../processor/topology/plan.ts'
 
 const INPUT: TopicPartition = { topic: 'in', partition: 0 }
 const OUTPUT: TopicPartition = { topic: 'out', partition: 0 }

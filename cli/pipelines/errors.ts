@@ -3,8 +3,8 @@ import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import { basename, dirname, extname, isAbsolute, join, relative, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { CliError, locate } from './errors.ts'
-import { nearest } from './nearest.ts'
+import { CliError, locate } from '../errors.ts'
+import { nearest } from '../nearest.ts'
 import { publicNames } from './own-modules.ts'
 
 const ENDINGS = ['.ts', '.mts', '.cts', '.js', '.mjs', '.cjs']
@@ -198,7 +198,7 @@ const FRAME = /^ +at (?:.*\()?(file:[^\n]+?|\/[^\n]+?|[A-Z]:\\[^\n]+?):(\d+):(\d
 
 /** What may stand between a pipeline and what it throws. */
 const ENGINE = ['bridge', 'cli', 'processor', 'schemas', 'index.', 'testing.'].map((name) =>
-  join(import.meta.dirname, '..', name),
+  join(import.meta.dirname, '..', '..', name),
 )
 
 interface ParserPlace {

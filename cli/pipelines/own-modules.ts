@@ -5,7 +5,7 @@ import { extname } from 'node:path'
 const ENTRIES = new Map(
   Object.entries({ millrace: 'index', 'millrace/testing': 'testing' }).map(([specifier, name]) => [
     specifier,
-    new URL(`../${name}${extname(import.meta.filename)}`, import.meta.url).href,
+    new URL(`../../${name}${extname(import.meta.filename)}`, import.meta.url).href,
   ]),
 )
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { counted, formatBytes, formatCount, formatElapsed } from '../../cli/format.ts'
+import { counted, formatBytes, formatCount, formatElapsed } from '../../../cli/output/format.ts'
 
 describe('figures for people', () => {
   it('group thousands the same way everywhere', () => {

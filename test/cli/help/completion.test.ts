@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { tmpdir } from 'node:os'
-import { millrace } from './support.ts'
+import { millrace } from '../support.ts'
 
 const script = async (shell: string): Promise<string> => {
   const { exitCode, stdout, stderr } = await millrace(['completion', shell], { cwd: tmpdir() })

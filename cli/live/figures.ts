@@ -1,5 +1,5 @@
 /** What a run is doing, as it can be shown: for the view, the lines and the summary. */
-import type { Task } from '../processor/runtime/task.ts'
+import type { Task } from '../../processor/runtime/task.ts'
 
 export interface RunFigures {
   /** By this run, invalid ones included. */

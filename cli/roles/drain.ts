@@ -1,5 +1,5 @@
-import { LogError } from '../log/errors.ts'
-import type { Log, TopicPartition } from '../log/port.ts'
+import { LogError } from '../../log/errors.ts'
+import type { Log, TopicPartition } from '../../log/port.ts'
 
 /**
  * Whether a group has processed all that there is in its inputs, its own repartition topics among them: as a

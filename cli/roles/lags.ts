@@ -1,6 +1,6 @@
-import type { Log } from '../log/port.ts'
-import { processingLags } from '../processor/runtime/lag.ts'
-import type { Plan } from '../processor/topology/plan.ts'
+import type { Log } from '../../log/port.ts'
+import { processingLags } from '../../processor/runtime/lag.ts'
+import type { Plan } from '../../processor/topology/plan.ts'
 
 interface LaggingSink {
   readonly name: string

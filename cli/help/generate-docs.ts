@@ -2,10 +2,10 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Command } from 'commander'
+import { buildProgram } from '../program.ts'
 import { examplesOf } from './examples.ts'
-import { buildProgram } from './program.ts'
 
-const FILE = join(import.meta.dirname, '..', 'docs', 'commands.md')
+const FILE = join(import.meta.dirname, '..', '..', 'docs', 'commands.md')
 const WIDTH = 100
 
 const HEAD = `# Commands

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { formatTable } from '../../cli/table.ts'
+import { formatTable } from '../../../cli/output/table.ts'
 
 describe('a table in the terminal', () => {
   it('aligns words to the left and numbers to the right, and leaves no trailing space', () => {

@@ -1,7 +1,7 @@
 /** Results as files. */
 import { closeSync, openSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, dirname, extname, join, resolve } from 'node:path'
-import { CliError } from './errors.ts'
+import { CliError } from '../errors.ts'
 
 export const FORMATS = ['csv', 'json', 'ndjson', 'parquet', 'html'] as const
 export type Format = (typeof FORMATS)[number]

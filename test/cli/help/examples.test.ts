@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { tmpdir } from 'node:os'
-import { millrace } from './support.ts'
+import { millrace } from '../support.ts'
 
 const help = async (...args: readonly string[]): Promise<string> =>
   (await millrace([...args, '--help'], { cwd: tmpdir() })).stdout
