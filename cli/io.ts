@@ -1,4 +1,4 @@
-import type { Env } from './settings.ts'
+import type { Env } from './settings/settings.ts'
 
 /** A stream that people or programs read. */
 export interface Output {

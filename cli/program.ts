@@ -1,7 +1,7 @@
 import { Argument, Command, CommanderError } from 'commander'
-import { completionScript, SHELLS, type Shell } from './completion.ts'
 import { CliError, EXIT, reportError } from './errors.ts'
-import { examplesOf } from './examples.ts'
+import { completionScript, SHELLS, type Shell } from './help/completion.ts'
+import { examplesOf } from './help/examples.ts'
 import type { Io } from './io.ts'
 import { ownVersion } from './version.ts'
 import type { Role } from './wire/run.ts'
@@ -80,7 +80,7 @@ function addCompletion(program: Command, io: Io): void {
     .description('write what makes a shell complete this command')
     .addArgument(new Argument('<shell>', 'which shell').choices(SHELLS))
     .action(async (shell: Shell) => {
-      const { shippedPipelines } = await import('./pipelines.ts')
+      const { shippedPipelines } = await import('./pipelines/load.ts')
       io.stdout.write(completionScript(program, shell, await shippedPipelines()))
     })
 }

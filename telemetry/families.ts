@@ -204,7 +204,7 @@ export const FAMILIES = {
   ),
   noticesRetried: counter(
     'millrace_notices_retried_total',
-    'Deliveries of a notice that failed for now and are tried again.',
+    'Deliveries of a notice that failed and are tried again.',
     DESTINATION,
   ),
   noticesRefused: counter(

@@ -3,7 +3,7 @@ import { castText } from '../../schemas/check.ts'
 import type { FieldDefinition } from '../../schemas/fields.ts'
 import { checkColumns } from './columns.ts'
 import {
-  tooLarge,
+  isRefused,
   type ParserOptions,
   type ParserOutput,
   type TextFormat,
@@ -84,16 +84,10 @@ class CsvParser implements TextParser {
       this.#takeHeader(text)
       return
     }
-    const { maxRecordBytes } = this.#options
-    if (end - start > maxRecordBytes) {
-      this.#output.reject(tooLarge(end - start, maxRecordBytes), null, start, end)
-    } else if (problem !== null) {
-      this.#output.reject(problem, null, start, end)
-    } else {
-      const row = this.#row.read(text)
-      if (isCut || 'refusal' in row) this.#refuse(row, start, end)
-      else this.#output.value(row.value, start, end)
-    }
+    if (isRefused(this.#output, this.#options.maxRecordBytes, start, end, problem)) return
+    const row = this.#row.read(text)
+    if (isCut || 'refusal' in row) this.#refuse(row, start, end)
+    else this.#output.value(row.value, start, end)
   }
 
   cutShort(): boolean {

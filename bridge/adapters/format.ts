@@ -80,6 +80,20 @@ export interface TextParser {
   finishWithin(text: string, start: number, end: number, isFinal: boolean): boolean
 }
 
+/** Refuses what no parser has to look at: a record above its bound, or one that cannot be read as text. */
+export function isRefused(
+  output: ParserOutput,
+  maxRecordBytes: number,
+  start: number,
+  end: number,
+  problem: string | null,
+): boolean {
+  const reason = end - start > maxRecordBytes ? tooLarge(end - start, maxRecordBytes) : problem
+  if (reason === null) return false
+  output.reject(reason, null, start, end)
+  return true
+}
+
 export function tooLarge(bytes: number, maxRecordBytes: number): string {
   return `record too large (${bytes} bytes, limit ${maxRecordBytes})`
 }

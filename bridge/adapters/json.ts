@@ -1,6 +1,12 @@
 import { SourceError } from '../errors.ts'
 import { shownPath } from '../files/paths.ts'
-import type { ParserOptions, ParserOutput, TextFormat, TextParser } from './format.ts'
+import {
+  isRefused,
+  type ParserOptions,
+  type ParserOutput,
+  type TextFormat,
+  type TextParser,
+} from './format.ts'
 import { giveJson, giveWholeObject } from './ndjson.ts'
 
 const [NEWLINE, RETURN, TAB, SPACE, QUOTE, COMMA, BACKSLASH] = [10, 13, 9, 32, 34, 44, 92]
@@ -66,7 +72,8 @@ class JsonParser implements TextParser {
   record(text: string, start: number, end: number, problem: string | null): void {
     const from = start + blanksBefore(text)
     const to = problem === null ? end - blanksBehind(text) : end
-    giveJson(this.#output, this.#maxRecordBytes, text, from, to, problem)
+    if (!isRefused(this.#output, this.#maxRecordBytes, from, to, problem))
+      giveJson(this.#output, text, from, to)
   }
 
   cutShort(): boolean {

@@ -1,12 +1,5 @@
-import {
-  tooLarge,
-  type ParserOptions,
-  type ParserOutput,
-  type TextFormat,
-  type TextParser,
-} from './format.ts'
-
-const NEWLINE = 10
+import type { ParserOptions, ParserOutput, TextFormat } from './format.ts'
+import { LineParser } from './line-parser.ts'
 
 export interface LinesOptions {
   /** What is in such a file, for messages. Default `lines of a format of your own`. */
@@ -30,40 +23,13 @@ export function lines(read: (line: string) => unknown, options: LinesOptions = {
   }
 }
 
-class LinesParser implements TextParser {
-  readonly pendingStart = -1
-  readonly state = null
-  readonly spansLines = false
+class LinesParser extends LineParser {
   readonly #read: (line: string) => unknown
-  readonly #output: ParserOutput
-  readonly #maxRecordBytes: number
 
-  constructor(read: (line: string) => unknown, output: ParserOutput, { maxRecordBytes }: ParserOptions) {
+  constructor(read: (line: string) => unknown, output: ParserOutput, options: ParserOptions) {
+    super(output, options)
     this.#read = read
-    this.#output = output
-    this.#maxRecordBytes = maxRecordBytes
   }
-
-  endOf(bytes: Buffer, from: number): number {
-    return bytes.indexOf(NEWLINE, from)
-  }
-
-  record(text: string, start: number, end: number, problem: string | null): void {
-    const bytes = end - start
-    if (bytes > this.#maxRecordBytes) {
-      this.#output.reject(tooLarge(bytes, this.#maxRecordBytes), null, start, end)
-    } else if (problem !== null) {
-      this.#output.reject(problem, null, start, end)
-    } else {
-      this.#give(text.endsWith('\r') ? text.slice(0, -1) : text, start, end)
-    }
-  }
-
-  cutShort(): boolean {
-    return false
-  }
-
-  finish(): void {}
 
   /** A line may be whole without its end, and may not: nobody but the end of the input says so. */
   finishWithin(text: string, start: number, end: number, isFinal: boolean): boolean {
@@ -72,14 +38,14 @@ class LinesParser implements TextParser {
     return true
   }
 
-  #give(line: string, start: number, end: number): void {
+  protected give(text: string, start: number, end: number): void {
     let value: unknown
     try {
-      value = this.#read(line)
+      value = this.#read(text.endsWith('\r') ? text.slice(0, -1) : text)
     } catch (error) {
-      this.#output.reject(error instanceof Error ? error.message : String(error), null, start, end)
+      this.output.reject(error instanceof Error ? error.message : String(error), null, start, end)
       return
     }
-    if (value !== null) this.#output.value(value, start, end)
+    if (value !== null) this.output.value(value, start, end)
   }
 }

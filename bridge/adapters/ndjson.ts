@@ -1,13 +1,5 @@
-import {
-  brokenJson,
-  tooLarge,
-  type ParserOptions,
-  type ParserOutput,
-  type TextFormat,
-  type TextParser,
-} from './format.ts'
-
-const NEWLINE = 10
+import { brokenJson, type ParserOutput, type TextFormat } from './format.ts'
+import { LineParser } from './line-parser.ts'
 
 /** One JSON object a line. */
 export const ndjson: TextFormat = {
@@ -17,54 +9,18 @@ export const ndjson: TextFormat = {
   parser: (output, options) => new NdjsonParser(output, options),
 }
 
-class NdjsonParser implements TextParser {
-  readonly pendingStart = -1
-  readonly state = null
-  readonly spansLines = false
-  readonly #output: ParserOutput
-  readonly #maxRecordBytes: number
-
-  constructor(output: ParserOutput, { maxRecordBytes }: ParserOptions) {
-    this.#output = output
-    this.#maxRecordBytes = maxRecordBytes
-  }
-
-  endOf(bytes: Buffer, from: number): number {
-    return bytes.indexOf(NEWLINE, from)
-  }
-
-  record(text: string, start: number, end: number, problem: string | null): void {
-    giveJson(this.#output, this.#maxRecordBytes, text, start, end, problem)
-  }
-
-  cutShort(): boolean {
-    return false
-  }
-
-  finish(): void {}
-
+class NdjsonParser extends LineParser {
   finishWithin(text: string, start: number, end: number): boolean {
-    return giveWholeObject(this.#output, this.#maxRecordBytes, text, start, end)
+    return giveWholeObject(this.output, this.maxRecordBytes, text, start, end)
+  }
+
+  protected give(text: string, start: number, end: number): void {
+    giveJson(this.output, text, start, end)
   }
 }
 
 /** A text as its JSON value, or why it has none. */
-export function giveJson(
-  output: ParserOutput,
-  maxRecordBytes: number,
-  text: string,
-  start: number,
-  end: number,
-  problem: string | null,
-): void {
-  if (end - start > maxRecordBytes) {
-    output.reject(tooLarge(end - start, maxRecordBytes), null, start, end)
-    return
-  }
-  if (problem !== null) {
-    output.reject(problem, null, start, end)
-    return
-  }
+export function giveJson(output: ParserOutput, text: string, start: number, end: number): void {
   let json: unknown
   try {
     json = JSON.parse(text)

@@ -1,7 +1,7 @@
 /** A result as one page that needs nothing but itself: no network, no other file. */
 import { readFileSync } from 'node:fs'
 import { CliError } from '../errors.ts'
-import type { Cell, TableColumn } from '../table.ts'
+import type { Cell, TableColumn } from '../output/table.ts'
 import { chartOf, type Chart } from './choose.ts'
 import type { QueryResult } from '../wire/tables.ts'
 

@@ -1,8 +1,8 @@
 import { describeMermaid, describeText } from '../../processor/topology/describe.ts'
 import { planPipeline } from '../../processor/topology/plan.ts'
 import type { Io } from '../io.ts'
-import { loadPipeline } from '../pipelines.ts'
-import { DEFAULT_PARTITIONS, resolveSettings } from '../settings.ts'
+import { loadPipeline } from '../pipelines/load.ts'
+import { DEFAULT_PARTITIONS, resolveSettings } from '../settings/settings.ts'
 
 export interface DescribeArguments {
   readonly pipeline: string

@@ -12,9 +12,9 @@ import { jsonReport, textReport, worstOf } from '../doctor/report.ts'
 import { topicFindings } from '../doctor/topics.ts'
 import { EXIT } from '../errors.ts'
 import type { Io } from '../io.ts'
-import { loadPipeline, type LoadedPipeline } from '../pipelines.ts'
+import { loadPipeline, type LoadedPipeline } from '../pipelines/load.ts'
 import { lookAtTopics } from '../provision/look.ts'
-import { resolveSettings, type Settings, type StackSettings } from '../settings.ts'
+import { resolveSettings, type Settings, type StackSettings } from '../settings/settings.ts'
 import { lookAtRedis, inspectTopics, probeKafka } from '../wire/servers.ts'
 
 export interface DoctorArguments {

@@ -6,10 +6,10 @@ import type { RecordMaker } from '../../bridge/generator/generated-records.ts'
 import { writeGenerated } from '../../bridge/generator/generator-input.ts'
 import { systemClock } from '../../config/clock.ts'
 import { CliError } from '../errors.ts'
-import { counted } from '../format.ts'
 import type { Io } from '../io.ts'
-import { loadPipeline, type LoadedPipeline } from '../pipelines.ts'
-import { resolveSettings } from '../settings.ts'
+import { counted } from '../output/format.ts'
+import { loadPipeline, type LoadedPipeline } from '../pipelines/load.ts'
+import { resolveSettings } from '../settings/settings.ts'
 
 export interface GenerateArguments {
   readonly pipeline: string

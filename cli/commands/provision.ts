@@ -1,13 +1,13 @@
 import type { TopicConfig } from '../../log/port.ts'
 import { CliError, EXIT } from '../errors.ts'
-import { counted } from '../format.ts'
 import type { Io } from '../io.ts'
-import { loadPipeline } from '../pipelines.ts'
+import { counted } from '../output/format.ts'
+import { loadPipeline } from '../pipelines/load.ts'
+import type { ProvisionPlan } from '../provision/compare.ts'
 import { askOnTerminal, type Ask } from '../provision/consent.ts'
 import { lookAtTopics } from '../provision/look.ts'
-import type { ProvisionPlan } from '../provision/compare.ts'
 import { planReport } from '../provision/report.ts'
-import { resolveSettings } from '../settings.ts'
+import { resolveSettings } from '../settings/settings.ts'
 import { createTopics, inspectTopics, type TopicInspector } from '../wire/servers.ts'
 
 export interface ProvisionArguments {

@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { CliError } from '../errors.ts'
 import type { Io } from '../io.ts'
-import { resolveSettings } from '../settings.ts'
+import { resolveSettings } from '../settings/settings.ts'
 import { processCount } from '../settings/values.ts'
 import { onStopSignal } from '../signals.ts'
 import { supervise, type Copy } from '../supervisor.ts'

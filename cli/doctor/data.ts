@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import type { Clock } from '../../config/clock.ts'
 import { lmdbDamage } from '../../log/lmdb-file.ts'
 import { holderOf } from '../data-dir.ts'
-import { formatElapsed } from '../format.ts'
+import { formatElapsed } from '../output/format.ts'
 import { failure, ok, warning, type Check, type Finding } from './findings.ts'
 
 /** Behind what is on the disk by more: file systems and networks round, and clocks are set by a little. */

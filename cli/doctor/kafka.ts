@@ -1,5 +1,5 @@
 import type { Clock } from '../../config/clock.ts'
-import { counted } from '../format.ts'
+import { counted } from '../output/format.ts'
 import { failure, ok, skipped, warning, type Check, type Finding } from './findings.ts'
 
 export type Operation = 'read' | 'write' | 'delete' | 'describe'

@@ -1,4 +1,4 @@
-import type { RegistrySettings } from '../settings.ts'
+import type { RegistrySettings } from '../settings/settings.ts'
 import { failure, ok, skipped, warning, type Check, type Finding } from './findings.ts'
 
 const NAME = 'schema registry'

@@ -1,4 +1,4 @@
-import { counted } from '../format.ts'
+import { counted } from '../output/format.ts'
 import { ESSENTIAL, RETENTION, type ProvisionPlan } from '../provision/compare.ts'
 import { copiesText, partitionsText } from '../provision/report.ts'
 import { failure, ok, warning, type Finding } from './findings.ts'

@@ -1,6 +1,6 @@
 import { styleText } from 'node:util'
 import type { Output } from '../io.ts'
-import type { Env } from '../settings.ts'
+import type { Env } from '../settings/settings.ts'
 
 export interface Colours {
   bold(text: string): string

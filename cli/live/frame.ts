@@ -1,4 +1,4 @@
-import { formatCount, formatElapsed } from '../format.ts'
+import { formatCount, formatElapsed } from '../output/format.ts'
 import type { Colours } from './colours.ts'
 import type { Progress } from './progress.ts'
 import { amountOf, perSecond, shareOf, timeLeft, timeOf } from './words.ts'

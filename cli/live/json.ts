@@ -1,4 +1,5 @@
 /** What `--json` prints: one object a line; docs/terminal.md has the fields. */
+import { formatIso } from '../output/format.ts'
 import type { Progress } from './progress.ts'
 
 /** Rates are rounded to whole records, times are ISO 8601; what the process has no role for is left out. */
@@ -7,7 +8,7 @@ export function jsonOf(progress: Progress): Record<string, unknown> {
   return {
     elapsedMs: Math.round(elapsedMs),
     lag,
-    watermark: iso(watermarkMs),
+    watermark: formatIso(watermarkMs),
     left: left && { ...left, seconds: left.seconds === null ? null : Math.round(left.seconds) },
     ...(bridge && { bridge: rounded(bridge) }),
     ...(process && { process: rounded(process) }),
@@ -16,7 +17,7 @@ export function jsonOf(progress: Progress): Record<string, unknown> {
       name,
       ...(bridge && { read, readPerSecond: Math.round(readPerSecond), invalid }),
       lag,
-      watermark: iso(watermarkMs),
+      watermark: formatIso(watermarkMs),
     })),
     ...(sink && { tables: tables.map(rounded) }),
   }
@@ -29,8 +30,4 @@ function rounded(figures: object): Record<string, unknown> {
       typeof value === 'number' ? Math.round(value) : (value as unknown),
     ]),
   )
-}
-
-function iso(epochMs: number | null): string | null {
-  return epochMs === null ? null : new Date(epochMs).toISOString()
 }

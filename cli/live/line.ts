@@ -1,4 +1,4 @@
-import { counted, formatCount } from '../format.ts'
+import { counted, formatCount } from '../output/format.ts'
 import type { Progress } from './progress.ts'
 import { amountOf, perSecond, shareOf, timeLeft, timeOf } from './words.ts'
 

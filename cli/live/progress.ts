@@ -1,6 +1,6 @@
 /** How a run is getting on: its figures with what they change by, and what is left. */
-import type { InputState, RunFigures, SourceState, TableState, TasksState } from '../figures.ts'
 import type { Role } from '../wire/run.ts'
+import type { InputState, RunFigures, SourceState, TableState, TasksState } from './figures.ts'
 import { Meter } from './meter.ts'
 
 export interface Progress {

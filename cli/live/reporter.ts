@@ -1,10 +1,10 @@
 /** What a running role says, and how: a view that is drawn in place, lines for a pipe, or JSON for programs. */
 import type { Clock } from '../../config/clock.ts'
-import type { RunFigures } from '../figures.ts'
 import type { Io, Output } from '../io.ts'
 import type { Role } from '../wire/run.ts'
 import { Block } from './block.ts'
 import { canRedraw, coloursFor, wantsColours } from './colours.ts'
+import type { RunFigures } from './figures.ts'
 import { frameOf } from './frame.ts'
 import { jsonOf } from './json.ts'
 import { lineOf } from './line.ts'

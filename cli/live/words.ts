@@ -1,5 +1,5 @@
 /** What the view and the lines say alike. */
-import { formatBytes, formatCount, formatElapsed } from '../format.ts'
+import { formatBytes, formatCount, formatElapsed } from '../output/format.ts'
 import type { Left } from './progress.ts'
 
 export function perSecond(rate: number): string {

@@ -1,6 +1,6 @@
 import type { Pipeline } from '../../processor/topology/pipeline.ts'
 import type { Plan } from '../../processor/topology/plan.ts'
-import { planFor } from '../plan-for.ts'
+import { planFor } from '../pipelines/plan-for.ts'
 import { REGISTRY_TOPIC } from '../registry-store.ts'
 import { topicSettings, type TopicInspector } from '../wire/servers.ts'
 import { compareTopics, type ProvisionPlan, type WantedTopic } from './compare.ts'

@@ -1,4 +1,4 @@
-import { counted } from '../format.ts'
+import { counted } from '../output/format.ts'
 import type { Mismatch, ProvisionPlan } from './compare.ts'
 
 const DAY_MS = 86_400_000

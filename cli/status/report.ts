@@ -1,5 +1,5 @@
-import { formatBytes, formatCount } from '../format.ts'
-import { formatTable, type TableColumn } from '../table.ts'
+import { formatBytes, formatCount } from '../output/format.ts'
+import { formatTable, type TableColumn } from '../output/table.ts'
 import type { Status, TaskStateStatus } from './status.ts'
 
 /** For people. */

@@ -5,6 +5,7 @@ import { standingOf } from '../../processor/runtime/progress.ts'
 import type { StateLook, StateSize } from '../../processor/state/look.ts'
 import { topologyHash } from '../../processor/topology/diff.ts'
 import { taskId, type Plan } from '../../processor/topology/plan.ts'
+import { formatIso } from '../output/format.ts'
 import type { Role } from '../wire/run.ts'
 
 export interface Status {
@@ -101,14 +102,19 @@ export async function statusOf(parts: StatusParts): Promise<Status> {
     ...membersOf('process', process!, plan),
     ...sinkGroups.flatMap((group) => membersOf('sink', group, plan)),
   ]
-  const tasks = await tasksOf(parts, process!)
+  const topics = [
+    ...plan.subTopologies.map(({ inputTopic }) => inputTopic),
+    ...tables.map(({ topic }) => topic),
+  ]
+  const counts = await partitionCounts(log, topics)
+  const tasks = await tasksOf(parts, process!, counts)
   const rows = await parts.rows()
   const sinks = await Promise.all(
     tables.map(async ({ topic, table }, i): Promise<SinkStatus> => ({
       table,
       topic,
       members: sinkGroups[i]!.members.length,
-      lag: (await positions(log, groups.sinks[i]!, await partitionsOf(log, topic))).reduce(
+      lag: (await positions(log, groups.sinks[i]!, partitionsOf(topic, counts.get(topic)!), counts)).reduce(
         (sum, { lag }) => sum + lag,
         0,
       ),
@@ -140,16 +146,15 @@ function taskOf(plan: Plan, { topic, partition }: TopicPartition): string | null
 async function tasksOf(
   { log, plan, lookAtState }: StatusParts,
   group: GroupDescription,
+  counts: PartitionCounts,
 ): Promise<TaskStatus[]> {
   const inputs = plan.subTopologies.flatMap((sub) =>
-    Array.from({ length: sub.partitions }, (_, partition) => ({
-      task: taskId(sub, partition),
-      topic: sub.inputTopic,
-      partition,
-    })),
+    partitionsOf(sub.inputTopic, sub.partitions).map((input) => {
+      return { task: taskId(sub, input.partition), ...input }
+    }),
   )
   const [found, looks] = await Promise.all([
-    positions(log, group.groupId, inputs),
+    positions(log, group.groupId, inputs, counts),
     lookAtState(inputs.map(({ task }) => task)),
   ])
   return inputs.map(({ task, topic, partition }, i): TaskStatus => {
@@ -164,7 +169,7 @@ async function tasksOf(
       topic,
       partition,
       ...found[i]!,
-      watermark: isoOf(standing?.watermarkMs ?? null),
+      watermark: formatIso(standing?.watermarkMs ?? null),
       member: owner?.memberId ?? null,
       state: look && {
         incarnation: look.incarnation,
@@ -177,17 +182,14 @@ async function tasksOf(
   })
 }
 
-function isoOf(epochMs: number | null): string | null {
-  return epochMs === null ? null : new Date(epochMs).toISOString()
-}
-
 async function positions(
   log: Log,
   groupId: string,
   partitions: readonly TopicPartition[],
+  counts: PartitionCounts,
 ): Promise<{ committed: number | null; end: number; lag: number }[]> {
+  const known = partitions.filter(({ topic, partition }) => partition < counts.get(topic)!)
   // Ends first: what is written meanwhile counts next time.
-  const known = await existing(log, partitions)
   const ranges = await log.admin.offsets(known)
   const offsets = await log.admin.groupOffsets(groupId, known)
   return partitions.map((partition) => {
@@ -199,16 +201,17 @@ async function positions(
   })
 }
 
-async function existing(log: Log, partitions: readonly TopicPartition[]): Promise<TopicPartition[]> {
-  const topics = [...new Set(partitions.map(({ topic }) => topic))]
+/** By topic; 0: it is not there. */
+type PartitionCounts = ReadonlyMap<string, number>
+
+async function partitionCounts(log: Log, names: readonly string[]): Promise<PartitionCounts> {
+  const topics = [...new Set(names)]
   const found = await log.admin.describeTopics(topics)
-  const counts = new Map(topics.map((topic, i) => [topic, found[i]?.partitions ?? 0]))
-  return partitions.filter(({ topic, partition }) => partition < counts.get(topic)!)
+  return new Map(topics.map((topic, i) => [topic, found[i]?.partitions ?? 0]))
 }
 
-async function partitionsOf(log: Log, topic: string): Promise<TopicPartition[]> {
-  const [found] = await log.admin.describeTopics([topic])
-  return Array.from({ length: found?.partitions ?? 0 }, (_, partition) => ({ topic, partition }))
+function partitionsOf(topic: string, count: number): TopicPartition[] {
+  return Array.from({ length: count }, (_, partition) => ({ topic, partition }))
 }
 
 function notesOf(topology: string, members: readonly MemberStatus[], tasks: readonly TaskStatus[]): string[] {

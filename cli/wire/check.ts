@@ -1,6 +1,6 @@
 import { parseRedisUrl } from '../../processor/state/redis/address.ts'
 import { CliError } from '../errors.ts'
-import type { StackSettings } from '../settings.ts'
+import type { StackSettings } from '../settings/settings.ts'
 
 /**
  * Refuses what the servers' clients would refuse later, before anything is made or connected to.

@@ -3,8 +3,8 @@ import { pipe } from '../../bridge/files/pipe-input.ts'
 import { generator } from '../../bridge/generator/generator-input.ts'
 import type { SourceInput } from '../../bridge/reader.ts'
 import { CliError } from '../errors.ts'
-import type { LoadedPipeline } from '../pipelines.ts'
-import type { Settings } from '../settings.ts'
+import type { LoadedPipeline } from '../pipelines/load.ts'
+import type { Settings } from '../settings/settings.ts'
 
 /** What each source of the pipeline reads, by its name. */
 export type Inputs = ReadonlyMap<string, SourceInput>

@@ -5,7 +5,7 @@ import type { Clock } from '../../config/clock.ts'
 import type { Log } from '../../log/port.ts'
 import type { StateLook } from '../../processor/state/look.ts'
 import { CliError } from '../errors.ts'
-import type { Settings, StackSettings } from '../settings.ts'
+import type { Settings, StackSettings } from '../settings/settings.ts'
 
 export interface Looks {
   readonly log: Log

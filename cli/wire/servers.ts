@@ -5,7 +5,7 @@ import { configsOf } from '../../log/kafkajs/topic-configs.ts'
 import { TopicInspector } from '../../log/kafkajs/topic-inspector.ts'
 import type { TopicConfig } from '../../log/port.ts'
 import { checkRedis, type RedisFinding } from '../../processor/state/redis/doctor.ts'
-import type { KafkaSettings, RedisSettings } from '../settings.ts'
+import type { KafkaSettings, RedisSettings } from '../settings/settings.ts'
 import { connectionTo, tlsOf } from './stack-stores.ts'
 
 export type { TopicInspector } from '../../log/kafkajs/topic-inspector.ts'

@@ -7,7 +7,7 @@ import type { SchemaRegistry } from '../../schemas/registry.ts'
 import type { Warehouse } from '../../sinks/local/warehouse.ts'
 import { SinkRunner, type SinkEvent } from '../../sinks/runner.ts'
 import type { Logger } from '../../telemetry/log.ts'
-import { formatElapsed } from '../format.ts'
+import { formatElapsed } from '../output/format.ts'
 import type { AlertSettings } from '../settings/alerts.ts'
 import { notifierSinks, type NoticeEvent } from './notifiers.ts'
 

@@ -5,7 +5,7 @@ import { RedisState } from '../../processor/state/redis/redis-state.ts'
 import { ConfluentRegistry } from '../../schemas/registry/confluent.ts'
 import { EmbeddedRegistry } from '../../schemas/registry.ts'
 import { TopicRegistryStore } from '../registry-store.ts'
-import type { KafkaSettings, StackSettings } from '../settings.ts'
+import type { KafkaSettings, StackSettings } from '../settings/settings.ts'
 import type { TlsSettings } from '../settings/stack.ts'
 import type { Stores } from './stores.ts'
 

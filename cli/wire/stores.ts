@@ -2,7 +2,7 @@ import type { Clock } from '../../config/clock.ts'
 import type { Log } from '../../log/port.ts'
 import type { StateBackend } from '../../processor/state/port.ts'
 import type { SchemaRegistry } from '../../schemas/registry.ts'
-import type { StackSettings } from '../settings.ts'
+import type { StackSettings } from '../settings/settings.ts'
 
 /** Where a pipeline keeps what it knows: behind the ports, in one of the two settings (design §1). */
 export interface Stores {

@@ -211,7 +211,8 @@ export class Worker {
     }
     const adopted = await this.#adopt()
     // What was polled before a task was sought to its position is not what comes next for it.
-    this.#held.push(...batches.filter((batch) => !adopted.has(this.#taskIdOf(batch))))
+    const next = adopted.size === 0 ? batches : batches.filter((batch) => !adopted.has(this.#taskIdOf(batch)))
+    this.#held.push(...next)
     const processed = await this.#processHeld()
     this.#noteQuiet()
     await this.#commitWhenDue()

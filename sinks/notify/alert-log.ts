@@ -2,7 +2,7 @@ import type { Clock } from '../../config/clock.ts'
 import type { Logger } from '../../telemetry/log.ts'
 import type { Assignment, Recovered, RowBatch, Sink } from '../port.ts'
 import { decodeRows } from '../rows.ts'
-import { alertOf, type AlertReading, type Notice } from './notice.ts'
+import { ageMsOf, alertOf, type AlertReading, type Notice } from './notice.ts'
 
 export interface AlertLogOptions {
   readonly alerts: AlertReading
@@ -46,12 +46,9 @@ export class AlertLog implements Sink {
     return Promise.resolve()
   }
 
-  #tell(
-    row: Readonly<Record<string, unknown>>,
-    { key, severity, text, window }: Notice,
-    writtenMs: number,
-  ): void {
+  #tell(row: Readonly<Record<string, unknown>>, notice: Notice, writtenMs: number): void {
     const { log, clock, maxAgeMs } = this.#options
+    const { key, severity, text, window } = notice
     const times =
       window === null
         ? {}
@@ -59,7 +56,7 @@ export class AlertLog implements Sink {
             window_start: new Date(window.startMs).toISOString(),
             window_end: new Date(window.endMs).toISOString(),
           }
-    const isOld = clock.nowMs() - (window?.endMs ?? writtenMs) > maxAgeMs
+    const isOld = ageMsOf(notice, writtenMs, clock.nowMs()) > maxAgeMs
     log[isOld ? 'debug' : severity]({ ...row, ...times, idempotency_key: key }, text)
   }
 }

@@ -16,7 +16,7 @@ export interface Channel {
 export type DeliveryErrorCode =
   /** For good: the same notice would be refused again. */
   | 'REFUSED'
-  /** For now, or nobody knows: to be sent again under the same key. */
+  /** It may be taken later, or was taken and nobody knows: to be sent again under the same key. */
   | 'NOT_DELIVERED'
 
 export class DeliveryError extends Error {

@@ -66,6 +66,11 @@ export interface Place {
   readonly offset: number
 }
 
+/** Since its window ended, or, without one, since its row was written. */
+export function ageMsOf({ window }: Notice, writtenMs: number, nowMs: number): number {
+  return nowMs - (window?.endMs ?? writtenMs)
+}
+
 /** `SPIKE: 1204 orders (2026-11-21 14:05 to 14:10 UTC)`, and of which run it is the last. */
 export function lineOf({ text, window, run }: Notice): string {
   const when = window === null ? '' : ` (${span(window)})`

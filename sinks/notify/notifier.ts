@@ -4,7 +4,7 @@ import type { RefusedRecord } from '../partition-queue.ts'
 import { SinkError, type Assignment, type Recovered, type RowBatch, type Sink } from '../port.ts'
 import { decodeRows } from '../rows.ts'
 import { DeliveryError, type Channel } from './channel.ts'
-import { alertOf, type Alert, type AlertReading, type Notice } from './notice.ts'
+import { ageMsOf, alertOf, type Alert, type AlertReading, type Notice } from './notice.ts'
 import { PartitionRecord, type RecordOptions } from './record.ts'
 import { close, maxAgeOfLastMs, quietMs, steps, type Run, type Step } from './rule.ts'
 
@@ -52,8 +52,8 @@ interface Owned {
 /**
  * Sends notices of a topic's rows by one channel: at least once, in the order of each partition, each under a key of
  * its own. What has been sent is recorded before the next is sent, so after a death one notice at most is sent
- * again, under the same key. What cannot be delivered for now is tried again without end, and holds up what
- * follows; what is refused for good becomes a dead letter, and does not. rule.ts says which rows are sent.
+ * again, under the same key. What cannot be delivered is tried again without end, and holds up what follows; what
+ * is refused for good becomes a dead letter, and does not. rule.ts says which rows are sent.
  */
 export class Notifier implements Sink {
   readonly destination: string
@@ -162,9 +162,9 @@ export class Notifier implements Sink {
     const wasTried = this.#trying.has(assignment.partition)
     this.#trying.set(assignment.partition, notice.offset)
     if (kind !== null && !record.runs.has(group)) await this.#makeRoom(owned, notice.offset)
-    const todo = steps(record.runs.get(group) ?? null, alert)
-    for (const [i, step] of todo.entries()) {
-      const isDone = i === todo.length - 1
+    const due = steps(record.runs.get(group) ?? null, alert)
+    for (const [i, step] of due.entries()) {
+      const isDone = i === due.length - 1
       const lastOf = isDone ? null : (record.runs.get(group) ?? null)
       await this.#carryOut(owned, group, step, lastOf, isDone ? notice.offset + 1 : notice.offset)
     }
@@ -289,8 +289,8 @@ export class Notifier implements Sink {
     heardMs.delete(quietest)
   }
 
-  #isTooOld({ window }: Notice, writtenMs: number): boolean {
-    return this.#clock.nowMs() - (window?.endMs ?? writtenMs) > this.#maxAgeMs
+  #isTooOld(notice: Notice, writtenMs: number): boolean {
+    return ageMsOf(notice, writtenMs, this.#clock.nowMs()) > this.#maxAgeMs
   }
 
   #isTooOldAsLast(run: Run): boolean {

@@ -1,54 +1,13 @@
 import assert from 'node:assert/strict'
-import fc from 'fast-check'
-import type { TableDefinition } from '../../schemas/destinations.ts'
-import {
-  boolean,
-  bytes,
-  double,
-  extend,
-  int,
-  long,
-  optional,
-  schema,
-  string,
-  timestamp,
-  type RowOf,
-} from '../../schemas/schema.ts'
-import { RowsRefused, SinkError, type RowBatch, type Sink } from '../../sinks/port.ts'
-import { SinkBench, tableOf, TOPIC } from '../sinks/support.ts'
-
-/** A destination as the suite needs it: places for tables, and a way to read them back. */
-export interface DestinationUnderTest {
-  /** Another sink of the table, as another process or a restarted one would make it. */
-  sink(table: TableDefinition): Sink
-  /**
-   * The rows of a table, one partition's in the order written. Numbers as numbers, times as epoch
-   * milliseconds, bytes as Uint8Array.
-   */
-  rows(table: TableDefinition): Promise<Record<string, unknown>[]>
-  close(): Promise<void>
-}
+import { double, long, optional, schema, string } from '../../schemas/schema.ts'
+import { RowsRefused, SinkError, type RowBatch } from '../../sinks/port.ts'
+import { header, SinkBench, tableOf, TOPIC } from '../sinks/support.ts'
+import { everything, extremes } from './sink/extremes.ts'
+import { Interposed, type DestinationUnderTest } from './sink/support.ts'
+import { upsertTests } from './sink/upserts.ts'
 
 const thing = schema('Thing', { id: long(), name: optional(string()) })
 const things = tableOf(thing)
-
-const everything = schema('Everything', {
-  id: long(),
-  text: string(),
-  text_or_null: optional(string()),
-  real: double(),
-  real_or_null: optional(double()),
-  whole: long(),
-  whole_or_null: optional(long()),
-  small: int(),
-  small_or_null: optional(int()),
-  truth: boolean(),
-  truth_or_null: optional(boolean()),
-  at: timestamp(),
-  at_or_null: optional(timestamp()),
-  raw: bytes(),
-  raw_or_null: optional(bytes()),
-})
 
 /**
  * What every sink that keeps positions promises, driven by the runner as in a real run.
@@ -334,169 +293,9 @@ export function sinkContract(
       ])
     })
 
-    if (upserts) describe('of a table with a key', () => upsertContract(() => ({ destination, bench })))
+    if (upserts) describe('of a table with a key', () => upsertTests(() => ({ destination, bench })))
   })
 }
-
-const total = schema('Total', {
-  shop: optional(string()),
-  window_start: timestamp(),
-  count: long(),
-  note: optional(string()),
-})
-type Total = RowOf<typeof total>
-const totals = tableOf(total, { name: 'data.totals', key: ['shop', 'window_start'] })
-
-function upsertContract(current: () => { destination: DestinationUnderTest; bench: SinkBench }): void {
-  const found = async (): Promise<Record<string, unknown>[]> =>
-    sorted(await current().destination.rows(totals))
-
-  it('holds the last row of each key, however rows come in batches and spans', async function () {
-    this.timeout(120_000)
-    const key = fc.record({
-      shop: fc.constantFrom(null, '', 'a', 'ä', 'long enough to stand beside'),
-      at: fc.nat(3),
-    })
-    let run = 0
-    await fc.assert(
-      fc.asyncProperty(
-        fc.array(fc.array(key, { minLength: 1, maxLength: 12 }), { minLength: 1, maxLength: 8 }),
-        fc.constantFrom(1, 3, 1_000),
-        async (batches, maxRows) => {
-          const { destination } = current()
-          const bench = await SinkBench.create()
-          const table = { ...totals, name: `data.totals_${++run}` }
-          const runner = bench.start(destination.sink(table), { maxRows })
-          const expected = new Map<string, Total>()
-          for (const [i, batch] of batches.entries()) {
-            const rows = batch.map(({ shop, at }, j): Total => {
-              return {
-                shop,
-                window_start: at * 60_000,
-                count: i * 100 + j,
-                note: i % 2 === 0 ? null : 'x',
-              }
-            })
-            for (const row of rows) expected.set(identityOf(row), row)
-            await bench.produce(total, rows)
-          }
-          await bench.drained(runner)
-          await bench.close()
-          assert.deepEqual(sorted(await destination.rows(table)), sorted([...expected.values()]))
-        },
-      ),
-      { numRuns: 12 },
-    )
-  })
-
-  it('holds the last rows after a death between the write and the commit of its offset', async () => {
-    const { destination, bench } = current()
-    await bench.produce(total, updates(30))
-    const dying = new Interposed(destination.sink(totals))
-    let writes = 0
-    dying.after = () => (++writes === 2 ? Promise.reject(new Error('killed here')) : Promise.resolve())
-    await bench.failureOf(bench.start(dying, { maxRows: 10 }))
-    const written = await found()
-    assert.deepEqual(written, sorted(updates(20).slice(17)), 'nothing in between is half there')
-    await bench.drained(bench.start(destination.sink(totals), { maxRows: 10 }))
-    assert.deepEqual(await found(), sorted(updates(30).slice(27)))
-  })
-
-  it('does not go back to older rows when a slow owner writes them again', async () => {
-    const { destination, bench } = current()
-    await bench.produce(total, updates(30))
-    const sink = new Interposed(destination.sink(totals))
-    await bench.drained(bench.start(sink, { maxRows: 10 }))
-    for (const batch of [...sink.batches]) await assert.rejects(sink.write(batch), { code: 'STALE_POSITION' })
-    assert.deepEqual(await found(), sorted(updates(30).slice(27)))
-  })
-
-  it('makes a dead letter of a row without its key column, and keeps the others', async () => {
-    const { destination, bench } = current()
-    const loose = schema('Total', {
-      shop: optional(string()),
-      window_start: optional(timestamp()),
-      count: long(),
-    })
-    await bench.produce(loose, [
-      { shop: 'a', window_start: 0, count: 1 },
-      { shop: 'a', count: 2 },
-      { shop: 'a', window_start: 0, count: 3 },
-    ])
-    const runner = bench.start(destination.sink(totals))
-    await bench.drained(runner)
-    assert.equal(runner.rowsRefused, 1)
-    assert.deepEqual(await found(), [{ shop: 'a', window_start: 0, count: 3, note: null }])
-  })
-
-  it('keeps what somebody else has added in columns of their own', async () => {
-    const { destination, bench } = current()
-    const wide = extend(total, { extra: optional(string()) })
-    const wider = { ...totals, schema: wide as never }
-    await bench.produce(wide, [{ shop: 'a', window_start: 0, count: 1, extra: 'theirs' }])
-    const first = bench.start(destination.sink(wider))
-    await bench.drained(first)
-    await bench.stop(first)
-    await bench.produce(total, [{ shop: 'a', window_start: 0, count: 2 }])
-    await bench.drained(bench.start(destination.sink(totals)))
-    assert.deepEqual(await found(), [{ shop: 'a', window_start: 0, count: 2, note: null, extra: 'theirs' }])
-  })
-}
-
-/** Three windows of one shop, updated in turn. */
-function updates(count: number): Total[] {
-  return Array.from({ length: count }, (_, i) => {
-    return { shop: 'a', window_start: (i % 3) * 60_000, count: i, note: null }
-  })
-}
-
-function identityOf({ shop, window_start }: Total): string {
-  return JSON.stringify([shop, window_start])
-}
-
-function sorted<R extends object>(rows: readonly R[]): R[] {
-  return [...rows].sort((a, b) => identityOf(a as Total).localeCompare(identityOf(b as Total)))
-}
-
-/** A sink with something between it and its runner: what it is given, and failures before and after. */
-class Interposed implements Sink {
-  readonly destination: string
-  readonly keepsPositions: boolean
-  readonly maxWritesInFlight: number
-  readonly batches: RowBatch[] = []
-  /** Positions that became durable. */
-  readonly written: number[] = []
-  before: () => Promise<void> = () => Promise.resolve()
-  after: () => Promise<void> = () => Promise.resolve()
-  failed: (error: unknown) => void = () => undefined
-  readonly #sink: Sink
-
-  constructor(sink: Sink) {
-    this.#sink = sink
-    this.destination = sink.destination
-    this.keepsPositions = sink.keepsPositions
-    this.maxWritesInFlight = sink.maxWritesInFlight
-  }
-
-  prepare: Sink['prepare'] = () => this.#sink.prepare()
-  recover: Sink['recover'] = (assigned) => this.#sink.recover(assigned)
-  close: Sink['close'] = () => this.#sink.close()
-
-  async write(batch: RowBatch): Promise<string | null> {
-    this.batches.push(batch)
-    await this.before()
-    try {
-      const note = await this.#sink.write(batch)
-      this.written.push(batch.next)
-      await this.after()
-      return note
-    } catch (error) {
-      this.failed(error)
-      throw error
-    }
-  }
-}
-
 async function assignment(bench: SinkBench): Promise<{
   topic: string
   partition: number
@@ -507,67 +306,6 @@ async function assignment(bench: SinkBench): Promise<{
   const incarnation = `${await bench.log.admin.clusterId()}/${topic!.topicId}`
   return { topic: TOPIC, partition: 0, incarnation, note: null }
 }
-
 function range(from: number, to: number): { id: number; name: string }[] {
   return Array.from({ length: to - from }, (_, i) => ({ id: from + i, name: `thing ${from + i}` }))
-}
-
-function header(id: number): Buffer {
-  const bytes = Buffer.alloc(5)
-  bytes.writeInt32BE(id, 1)
-  return bytes
-}
-
-function extremes(): RowOf<typeof everything>[] {
-  const texts = [
-    '',
-    'plain',
-    '123456789012',
-    '1234567890123',
-    'ünïcödé',
-    'a\0b',
-    'a\0b and much longer than twelve',
-    '😀😀😀',
-    '語'.repeat(5_000),
-    '"; DROP TABLE x; --',
-  ]
-  const reals = [0, -0, 1.5, -1e-308, Number.MAX_VALUE, Number.MIN_VALUE, Infinity, -Infinity, NaN, 0.1 + 0.2]
-  const wholes = [
-    0,
-    1,
-    -1,
-    2 ** 31,
-    -(2 ** 31),
-    2 ** 32,
-    -(2 ** 32) - 1,
-    Number.MAX_SAFE_INTEGER,
-    Number.MIN_SAFE_INTEGER,
-    42,
-  ]
-  const smalls = [0, 1, -1, 2 ** 31 - 1, -(2 ** 31), 7, 8, 9, 10, 11]
-  const times = [
-    0, 1, -1, 1_700_000_000_123, 1_700_000_000_123.456, -8_700_000_000_000, 8_700_000_000_000, 0.001, -0.001,
-    253,
-  ]
-  const blobs = texts.map((text, i) => new Uint8Array(Buffer.from(i % 2 === 0 ? text : [0, 255, 128, i])))
-  return texts.map((text, i) => {
-    const isNull = i % 3 === 0
-    return {
-      id: i,
-      text,
-      text_or_null: isNull ? null : text,
-      real: reals[i]!,
-      real_or_null: isNull ? null : reals[i]!,
-      whole: wholes[i]!,
-      whole_or_null: isNull ? null : wholes[i]!,
-      small: smalls[i]!,
-      small_or_null: isNull ? null : smalls[i]!,
-      truth: i % 2 === 0,
-      truth_or_null: isNull ? null : i % 2 === 0,
-      at: times[i]!,
-      at_or_null: isNull ? null : times[i]!,
-      raw: blobs[i]!,
-      raw_or_null: isNull ? null : blobs[i]!,
-    }
-  })
 }

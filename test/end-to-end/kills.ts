@@ -7,7 +7,7 @@
 import { parseArgs } from 'node:util'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Random } from '../../bridge/generator/random.ts'
-import { formatTable } from '../../cli/table.ts'
+import { formatTable } from '../../cli/output/table.ts'
 import { sharedMonths } from './shared-data.ts'
 import { ordersRun, Scratch, start, tablesOf, type Started } from './support.ts'
 

@@ -40,6 +40,7 @@ describe('millrace run, on bad storage', function () {
   after(() => scratch.remove())
 
   it('waits on a full disk, says how much is free, and goes on by itself when there is room', async function () {
+    // The small disk is Linux' tmpfs, and nobody but root may mount it.
     if (process.platform !== 'linux' || !isRoot) this.skip()
     const disk = scratch.newDirectory()
     mkdirSync(disk)
@@ -58,6 +59,7 @@ describe('millrace run, on bad storage', function () {
   })
 
   it('waits where its files may not grow, and goes on by itself when they may', async function () {
+    // It is prlimit (of util-linux) that lifts the limit of a process that runs.
     if (process.platform !== 'linux') this.skip()
     const directory = scratch.newDirectory()
     const running = watched(directory, input, 3_000_000)
@@ -70,6 +72,7 @@ describe('millrace run, on bad storage', function () {
   })
 
   it('refuses a directory that it may not write to, and leaves it as it is', async function () {
+    // Root may write everywhere but where a mount forbids it, and the mount is Linux'.
     if (process.platform !== 'linux') this.skip()
     const directory = scratch.newDirectory()
     cpSync(done, directory, { recursive: true })

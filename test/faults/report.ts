@@ -1,4 +1,4 @@
-import { formatTable } from '../../cli/table.ts'
+import { formatTable } from '../../cli/output/table.ts'
 import type { Verdict } from './verify.ts'
 
 /** A verdict for people: what stands in each topic, and examples of what should not. */

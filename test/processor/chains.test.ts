@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { PipelineDriver } from '../../processor/testing/driver.ts'
+import type { PipelineDriver } from '../../processor/testing/driver.ts'
 import { definePipeline, source, type Pipeline } from '../../processor/topology/pipeline.ts'
 import type { Stream } from '../../processor/topology/stream.ts'
 import { count, sum } from '../../processor/windows/aggregates.ts'
@@ -7,8 +7,7 @@ import { tumbling } from '../../processor/windows/tumbling.ts'
 import { contract } from '../../schemas/contract.ts'
 import { table } from '../../schemas/destinations.ts'
 import { double, schema, string, timestamp } from '../../schemas/schema.ts'
-
-const START = Date.UTC(2026, 0, 1)
+import { finish, openDriver, START } from './support.ts'
 
 const event = contract(
   'Event',
@@ -41,9 +40,8 @@ describe('operators behind operators', () => {
   let driver: PipelineDriver
 
   async function open(pipeline: Pipeline, cacheBytes?: number): Promise<void> {
-    driver = await PipelineDriver.open(pipeline, {
+    driver = await openDriver(pipeline, {
       partitions: 1,
-      startMs: START + 86_400_000,
       worker: { commitRecords: 1, commitIntervalMs: 0, ...(cacheBytes === undefined ? {} : { cacheBytes }) },
     })
   }
@@ -55,8 +53,7 @@ describe('operators behind operators', () => {
       await driver.settle()
       driver.kill()
     }
-    await driver.end()
-    await driver.settle()
+    await finish(driver)
   }
 
   afterEach(() => driver.close())

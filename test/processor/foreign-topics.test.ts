@@ -4,7 +4,6 @@ import windowedTotals, { event as measured } from '../../bench/windowed-totals.t
 import { testScale } from '../../config/test-scale.ts'
 import { BatchBuilder } from '../../log/batch.ts'
 import { partitionFor } from '../../log/partitioner.ts'
-import { PROTOCOL_STEPS } from '../../processor/runtime/protocol.ts'
 import { PipelineDriver } from '../../processor/testing/driver.ts'
 import { definePipeline, source, type Pipeline } from '../../processor/topology/pipeline.ts'
 import { namedTopics, planPipeline } from '../../processor/topology/plan.ts'
@@ -14,6 +13,7 @@ import { contract } from '../../schemas/contract.ts'
 import { topic } from '../../schemas/destinations.ts'
 import { double, long, optional, schema, string, timestamp } from '../../schemas/schema.ts'
 import { writeHeader } from '../../schemas/wire.ts'
+import { follow, schedules } from './schedule.ts'
 
 const START = Date.UTC(2026, 0, 1)
 const NOW = START + 3_600_000
@@ -258,23 +258,14 @@ describe('a topic that others write', () => {
   it('gives the same totals and late records for any disorder, batches, crashes and lost state', async function () {
     this.timeout(300_000)
     const given = fc.record({ payer: fc.constantFrom('a', 'b', 'c', 'd', 'e'), atMs: fc.nat(90_000) })
-    const step = fc.oneof(
-      { weight: 6, arbitrary: fc.constant('step' as const) },
-      { weight: 1, arbitrary: fc.constant('kill' as const) },
-      { weight: 1, arbitrary: fc.constant('flush-state' as const) },
-      {
-        weight: 2,
-        arbitrary: fc.record({ at: fc.constantFrom(...PROTOCOL_STEPS), nth: fc.integer({ min: 1, max: 3 }) }),
-      },
-    )
     await fc.assert(
       fc.asyncProperty(
         fc.array(fc.array(given, { minLength: 1, maxLength: 10 }), { minLength: 1, maxLength: 6 }),
-        fc.infiniteStream(step),
+        schedules,
         fc.constantFrom(1, 2, 5),
         fc.constantFrom(1, 3, 1_000),
         fc.constantFrom(0, 64 * 1024 * 1024),
-        async (parts, steps, count, commitRecords, cacheBytes) => {
+        async (parts, schedule, count, commitRecords, cacheBytes) => {
           await open(pipelineOf({ encoding: 'bare' }), {
             partitions: count,
             worker: { commitRecords, cacheBytes, fetchBytes: 200, commitIntervalMs: 0 },
@@ -286,12 +277,7 @@ describe('a topic that others write', () => {
             })
             sent.push(...values)
             await send(values)
-            for (const next of steps.take(4)) {
-              if (next === 'step') await driver.step()
-              else if (next === 'kill') driver.kill()
-              else if (next === 'flush-state') driver.state.flush()
-              else driver.crashAt(next.at, next.nth)
-            }
+            await follow(schedule, driver)
           }
           await driver.settle()
           const rows = (await written()).map((text) => JSON.parse(text) as Total)

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { PipelineDriver } from '../../processor/testing/driver.ts'
+import type { DriverOptions, PipelineDriver } from '../../processor/testing/driver.ts'
 import { definePipeline, source, type Pipeline } from '../../processor/topology/pipeline.ts'
 import { planPipeline } from '../../processor/topology/plan.ts'
 import type { Stream } from '../../processor/topology/stream.ts'
@@ -8,8 +8,7 @@ import { tumbling } from '../../processor/windows/tumbling.ts'
 import { contract } from '../../schemas/contract.ts'
 import { table, topic } from '../../schemas/destinations.ts'
 import { double, long, optional, schema, string, timestamp } from '../../schemas/schema.ts'
-
-const START = Date.UTC(2026, 0, 1)
+import { finish, openDriver, START } from './support.ts'
 
 const fields = { id: string(), country: string(), amount: double(), happened: timestamp() }
 const options = { id: ['id'], key: 'id', eventTime: 'happened', disorder: 0 } as const
@@ -39,20 +38,8 @@ function at(ms: number, given: Partial<Order> = {}): Order {
 describe('streams that part and meet', () => {
   let driver: PipelineDriver
 
-  async function open(
-    pipeline: Pipeline,
-    driverOptions: Parameters<typeof PipelineDriver.open>[1] = {},
-  ): Promise<void> {
-    driver = await PipelineDriver.open(pipeline, {
-      startMs: START + 86_400_000,
-      partitions: 3,
-      ...driverOptions,
-    })
-  }
-
-  async function finish(): Promise<void> {
-    await driver.end()
-    await driver.settle()
+  async function open(pipeline: Pipeline, driverOptions: DriverOptions = {}): Promise<void> {
+    driver = await openDriver(pipeline, { partitions: 3, ...driverOptions })
   }
 
   const amountsOf = async (name: string): Promise<number[]> =>
@@ -79,7 +66,7 @@ describe('streams that part and meet', () => {
       'web',
       [1, 2, 3, 10, 12].map((amount) => at(0, { amount })),
     )
-    await finish()
+    await finish(driver)
     assert.deepEqual(await amountsOf('d.large'), [10, 12])
     assert.deepEqual(await amountsOf('d.even'), [2])
     assert.deepEqual(await amountsOf('d.rest'), [1, 3])
@@ -104,7 +91,7 @@ describe('streams that part and meet', () => {
       'web',
       [1, 2, 13, 3].map((amount) => at(0, { amount })),
     )
-    await finish()
+    await finish(driver)
     assert.deepEqual([await amountsOf('d.odd'), await amountsOf('d.rest')], [[1, 3], [2]])
     const letters = await driver.deadLetters()
     assert.deepEqual(
@@ -134,7 +121,7 @@ describe('streams that part and meet', () => {
       await driver.send('web', [order])
       await driver.settle()
     }
-    await finish()
+    await finish(driver)
     const kept = orders.filter(({ amount }) => amount !== 13).map(({ id }) => id)
     assert.deepEqual(seen.sort(), kept)
     assert.equal((await driver.rows('d.by_id')).length, 3)
@@ -171,7 +158,7 @@ describe('streams that part and meet', () => {
       [1, 2, 30].map((amount) => at(0, { amount })),
     )
     await driver.send('shop', [at(0)])
-    await finish()
+    await finish(driver)
     assert.deepEqual(await amountsOf('d.all'), [1, 2, 15])
     assert.deepEqual(
       (await driver.rows('d.by_id')).map(({ total }) => total as number).sort((a, b) => a - b),
@@ -213,7 +200,7 @@ describe('streams that part and meet', () => {
       'shop',
       ids.map((id) => at(1, { id, amount: 2 })),
     )
-    await finish()
+    await finish(driver)
     const rows = await driver.rows('d.by_id')
     assert.equal(rows.length, ids.length)
     assert.ok(rows.every(({ records, total }) => records === 2 && total === 3))
@@ -245,7 +232,7 @@ describe('streams that part and meet', () => {
     assert.deepEqual(await closed(), [1, 3])
     assert.deepEqual((await driver.rows('d.overall'))[0]!['records'], 3)
     assert.deepEqual(await driver.rows('overall-late'), [])
-    await finish()
+    await finish(driver)
   })
 
   it('wait for the windows of one of them, which give their rows later', async () => {
@@ -284,7 +271,7 @@ describe('streams that part and meet', () => {
     await driver.settle()
     assert.deepEqual([await driver.rows('d.near'), await driver.rows('d.far')], [[], []])
     await driver.send('web', [at(300_000, { amount: 16 })])
-    await finish()
+    await finish(driver)
     const rows = async (name: string): Promise<unknown[]> =>
       (await driver.rows(name)).map((row) => [row['window_start'], row['records'], row['total']])
     assert.deepEqual((await rows('d.near'))[0], [START, 8, 30])
@@ -308,7 +295,7 @@ describe('streams that part and meet', () => {
       await driver.step()
       driver.kill()
     }
-    await finish()
+    await finish(driver)
     const ids = (await driver.rows('all-orders')).map(({ id }) => id as string).sort()
     assert.deepEqual(ids, sent.map(({ id }) => id).sort())
   })
@@ -327,7 +314,7 @@ describe('streams that part and meet', () => {
     )
     const order = at(0)
     await driver.send('web', [order])
-    await finish()
+    await finish(driver)
     assert.deepEqual(
       (await driver.rows('d.by_id')).map(({ id }) => id),
       [order.id],

@@ -3,8 +3,7 @@ import { createHash } from 'node:crypto'
 import fc from 'fast-check'
 import { testScale } from '../../config/test-scale.ts'
 import { partitionFor } from '../../log/partitioner.ts'
-import { PROTOCOL_STEPS } from '../../processor/runtime/protocol.ts'
-import { PipelineDriver } from '../../processor/testing/driver.ts'
+import type { DriverOptions, PipelineDriver } from '../../processor/testing/driver.ts'
 import { definePipeline, source, type Pipeline } from '../../processor/topology/pipeline.ts'
 import type { Stream } from '../../processor/topology/stream.ts'
 import { count } from '../../processor/windows/aggregates.ts'
@@ -14,8 +13,9 @@ import { tumbling } from '../../processor/windows/tumbling.ts'
 import { contract } from '../../schemas/contract.ts'
 import { table } from '../../schemas/destinations.ts'
 import { boolean, double, optional, schema, string, timestamp } from '../../schemas/schema.ts'
+import { follow, schedules } from './schedule.ts'
+import { finish, openDriver, START } from './support.ts'
 
-const START = Date.UTC(2026, 0, 1)
 const TIMING = { sizeMs: 10_000, graceMs: 2_000, disorderMs: 15_000 }
 
 const fields = {
@@ -152,20 +152,8 @@ function at(ms: number, given: Partial<Event> = {}): Event {
 describe('aggregates that hang on the order of records', () => {
   let driver: PipelineDriver
 
-  async function open(
-    pipeline: Pipeline,
-    driverOptions: Parameters<typeof PipelineDriver.open>[1] = {},
-  ): Promise<void> {
-    driver = await PipelineDriver.open(pipeline, {
-      startMs: START + 86_400_000,
-      partitions: 2,
-      ...driverOptions,
-    })
-  }
-
-  async function finish(): Promise<void> {
-    await driver.end()
-    await driver.settle()
+  async function open(pipeline: Pipeline, driverOptions: DriverOptions = {}): Promise<void> {
+    driver = await openDriver(pipeline, { partitions: 2, ...driverOptions })
   }
 
   afterEach(() => driver.close())
@@ -180,24 +168,15 @@ describe('aggregates that hang on the order of records', () => {
       amount: fc.integer({ min: -2, max: 2 }),
       source: fc.constantFrom('web' as const, 'shop' as const),
     })
-    const step = fc.oneof(
-      { weight: 6, arbitrary: fc.constant('step' as const) },
-      { weight: 1, arbitrary: fc.constant('kill' as const) },
-      { weight: 1, arbitrary: fc.constant('flush-state' as const) },
-      {
-        weight: 2,
-        arbitrary: fc.record({ at: fc.constantFrom(...PROTOCOL_STEPS), nth: fc.integer({ min: 1, max: 3 }) }),
-      },
-    )
     await fc.assert(
       fc.asyncProperty(
         fc.array(fc.array(event, { minLength: 1, maxLength: 10 }), { minLength: 1, maxLength: 6 }),
-        fc.infiniteStream(step),
+        schedules,
         fc.constantFrom(1, 2, 5),
         fc.constantFrom(1, 2),
         fc.constantFrom(1, 3, 1_000),
         fc.constantFrom(0, 64 * 1024 * 1024),
-        async (parts, steps, partitions, processes, commitRecords, cacheBytes) => {
+        async (parts, schedule, partitions, processes, commitRecords, cacheBytes) => {
           await open(all, {
             partitions,
             processes,
@@ -210,14 +189,9 @@ describe('aggregates that hang on the order of records', () => {
               given.push({ event: sent, source: name })
               await driver.send(name, [sent])
             }
-            for (const next of steps.take(4)) {
-              if (next === 'step') await driver.step(given.length % processes)
-              else if (next === 'kill') driver.kill(given.length % processes)
-              else if (next === 'flush-state') driver.state.flush()
-              else driver.crashAt(next.at, next.nth)
-            }
+            await follow(schedule, driver, given.length % processes)
           }
-          await finish()
+          await finish(driver)
           const sorted = inOrder(given, partitions)
           const events = sorted.map((one) => one.event)
           const byKey = grouped(events, ({ key }) => key)
@@ -274,7 +248,7 @@ describe('aggregates that hang on the order of records', () => {
     await driver.send('web', [at(0, { text: 'qwertz' }), at(0, { text: 'zxcvbq' })])
     await driver.send('shop', [at(0)])
     await driver.step(1)
-    await finish()
+    await finish(driver)
     assert.deepEqual(
       (await driver.rows('d.together'))
         .map(({ group, first: from, last: to }) => [group, from, to])
@@ -306,7 +280,7 @@ describe('aggregates that hang on the order of records', () => {
     )
     await driver.send('web', [at(0), at(1_000, { text: '', amount: 2 }), at(21_000)])
     await driver.send('shop', [at(0)])
-    await finish()
+    await finish(driver)
     assert.deepEqual(
       (await driver.rows('d.texts')).map(({ text, flag, moment, joined }) => [text, flag, moment, joined]),
       [
@@ -345,7 +319,7 @@ describe('aggregates that hang on the order of records', () => {
       amounts.map((amount, i) => at(i * 100, { amount, text: 'x' })),
     )
     await driver.send('shop', [at(0)])
-    await finish()
+    await finish(driver)
     const [row] = await driver.rows('d.checked')
     assert.deepEqual([row!['records'], row!['text'], row!['product']], [3, 'x', 30])
     assert.deepEqual(
@@ -382,7 +356,7 @@ describe('aggregates that hang on the order of records', () => {
       at(11_000, { amount: 1 }),
     ])
     await driver.send('shop', [at(0)])
-    await finish()
+    await finish(driver)
     assert.deepEqual(
       (await driver.rows('d.joined')).map(({ window_start, amount }) => [window_start, amount]),
       [[START + 10_000, 1]],
@@ -410,7 +384,7 @@ describe('aggregates that hang on the order of records', () => {
     )
     await driver.send('web', [at(0, { amount: 5 }), at(0, { amount: 6 })])
     await driver.send('shop', [at(0)])
-    await finish()
+    await finish(driver)
     assert.deepEqual(
       (await driver.rows('d.summed')).map(({ amount }) => amount),
       [5],

@@ -3,10 +3,11 @@ import fc from 'fast-check'
 import orders from '../../pipelines/orders/index.ts'
 import { testScale } from '../../config/test-scale.ts'
 import { PROTOCOL_STEPS } from '../../processor/runtime/protocol.ts'
-import { PipelineDriver } from '../../processor/testing/driver.ts'
+import type { DriverOptions, PipelineDriver } from '../../processor/testing/driver.ts'
 import { modelOf, type GivenOrder, type WindowRow } from './orders-model.ts'
+import { follow, schedules } from './schedule.ts'
+import { finish, openDriver, START } from './support.ts'
 
-const START = Date.UTC(2026, 0, 1)
 const MINUTE = 60_000
 
 let number = 0
@@ -39,9 +40,8 @@ async function lateOf(driver: PipelineDriver): Promise<string[]> {
 describe('orders, under virtual time', () => {
   let driver: PipelineDriver
 
-  async function start(options: Parameters<typeof PipelineDriver.open>[1] = {}): Promise<PipelineDriver> {
-    driver = await PipelineDriver.open(orders, { startMs: START + 1440 * MINUTE, ...options })
-    return driver
+  async function start(options: DriverOptions = {}): Promise<void> {
+    driver = await openDriver(orders, options)
   }
 
   afterEach(() => driver.close())
@@ -49,8 +49,7 @@ describe('orders, under virtual time', () => {
   it('counts and sums five minutes, and calls fewer than five orders a DROP', async () => {
     await start()
     await driver.send('orders', [order(0), order(1), order(2), order(3), order(4), order(6, { amount: 2.5 })])
-    await driver.end()
-    await driver.settle()
+    await finish(driver)
     assert.deepEqual(await windowsOf(driver), [
       { window_start: START, order_count: 5, total_revenue: 50 },
       { window_start: START + 5 * MINUTE, order_count: 1, total_revenue: 2.5 },
@@ -71,8 +70,7 @@ describe('orders, under virtual time', () => {
       'orders',
       Array.from({ length: 1_001 }, () => order(1)),
     )
-    await driver.end()
-    await driver.settle()
+    await finish(driver)
     const alerts = await driver.rows('order-alerts')
     assert.deepEqual(
       alerts.map(({ alert_type, order_count }) => [alert_type, order_count]),
@@ -102,8 +100,7 @@ describe('orders, under virtual time', () => {
   it('writes windows without any order between the first and the last, with a DROP each', async () => {
     await start()
     await driver.send('orders', [order(0), order(21)])
-    await driver.end()
-    await driver.settle()
+    await finish(driver)
     assert.deepEqual(
       (await windowsOf(driver)).map(({ order_count }) => order_count),
       [1, 0, 0, 0, 1],
@@ -140,8 +137,7 @@ describe('orders, under virtual time', () => {
     await start()
     const late = order(1)
     await driver.send('orders', [order(0), order(66), late])
-    await driver.end()
-    await driver.settle()
+    await finish(driver)
     assert.deepEqual(await lateOf(driver), [`${late.order_id}/confirmed`])
     assert.equal((await windowsOf(driver))[0]!.order_count, 1)
     const [row] = await driver.rows('metrics-late')
@@ -154,11 +150,9 @@ describe('orders, under virtual time', () => {
   it('goes on after an end mark as if there had been one run', async () => {
     await start()
     await driver.send('orders', [order(0), order(7)])
-    await driver.end()
-    await driver.settle()
+    await finish(driver)
     await driver.send('orders', [order(31), order(8)])
-    await driver.end()
-    await driver.settle()
+    await finish(driver)
     assert.deepEqual(
       (await windowsOf(driver)).map(({ order_count }) => order_count),
       [1, 1, 0, 0, 0, 0, 1],
@@ -171,8 +165,7 @@ describe('orders, under virtual time', () => {
     await driver.sendBytes('orders', 'k', Buffer.from('not avro'))
     await driver.sendBytes('orders', 'k', null)
     await driver.send('orders', [order(0)])
-    await driver.end()
-    await driver.settle()
+    await finish(driver)
     assert.equal((await windowsOf(driver)).length, 1)
     const letters = await driver.deadLetters()
     assert.equal(letters.length, 2)
@@ -194,8 +187,7 @@ describe('orders, under virtual time', () => {
       await driver.settle()
       driver.crashAt(step)
       await driver.send('orders', [order(91), given[0]])
-      await driver.end()
-      await driver.settle()
+      await finish(driver)
       const expected = modelOf([[...given, { ...order(91) }]])
       assert.deepEqual(await windowsOf(driver), expected.windows)
       assert.equal((await driver.rows('ecommerce_orders.orders')).length, 5)
@@ -211,28 +203,19 @@ describe('orders, under virtual time', () => {
       amount: fc.double({ noNaN: true, min: -1e6, max: 1e6 }),
       copyOf: fc.option(fc.nat(20), { nil: null, freq: 5 }),
     })
-    const event = fc.oneof(
-      { weight: 6, arbitrary: fc.constant('step' as const) },
-      { weight: 1, arbitrary: fc.constant('kill' as const) },
-      { weight: 1, arbitrary: fc.constant('flush-state' as const) },
-      {
-        weight: 3,
-        arbitrary: fc.record({ at: fc.constantFrom(...PROTOCOL_STEPS), nth: fc.integer({ min: 1, max: 3 }) }),
-      },
-    )
     await fc.assert(
       fc.asyncProperty(
         fc.array(fc.array(fc.array(given, { minLength: 1, maxLength: 12 }), { minLength: 1, maxLength: 6 }), {
           minLength: 1,
           maxLength: 3,
         }),
-        fc.infiniteStream(event),
+        schedules,
         fc.constantFrom(4, 20, 400),
         fc.constantFrom(1, 4, 8),
         fc.constantFrom(1, 3, 1_000),
         fc.constantFrom(200, 2_000_000),
         fc.constantFrom(0, 64 * 1024 * 1024),
-        async (runs, events, spanMinutes, partitions, commitRecords, fetchBytes, cacheBytes) => {
+        async (runs, schedule, spanMinutes, partitions, commitRecords, fetchBytes, cacheBytes) => {
           await start({ partitions, worker: { commitRecords, fetchBytes, cacheBytes, commitIntervalMs: 0 } })
           const all: GivenOrder[][] = []
           for (const run of runs) {
@@ -247,12 +230,7 @@ describe('orders, under virtual time', () => {
                 return value
               })
               await driver.send('orders', values)
-              for (const next of events.take(4)) {
-                if (next === 'step') await driver.step()
-                else if (next === 'kill') driver.kill()
-                else if (next === 'flush-state') driver.state.flush()
-                else driver.crashAt(next.at, next.nth)
-              }
+              await follow(schedule, driver)
             }
             await driver.end()
             all.push(flat)

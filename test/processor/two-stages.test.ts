@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import { testScale } from '../../config/test-scale.ts'
-import { PipelineDriver } from '../../processor/testing/driver.ts'
 import { definePipeline, source } from '../../processor/topology/pipeline.ts'
 import { count, sum } from '../../processor/windows/aggregates.ts'
 import { tumbling } from '../../processor/windows/tumbling.ts'
@@ -9,8 +8,7 @@ import { contract } from '../../schemas/contract.ts'
 import { table } from '../../schemas/destinations.ts'
 import { double, string, timestamp } from '../../schemas/schema.ts'
 import { modelOf, type GivenOrder, type Timing, type WindowRow } from './orders-model.ts'
-
-const START = Date.UTC(2026, 0, 1)
+import { finish, openDriver, START } from './support.ts'
 
 function pipelineOf({ sizeMs, graceMs, disorderMs }: Timing): ReturnType<typeof definePipeline> {
   const event = contract(
@@ -51,10 +49,9 @@ describe('a keyless window in two stages', () => {
         async (timing, parts, partitions, processes, schedule) => {
           // As many windows as a test can read.
           const sizeMs = Math.max(timing.sizeMs, 200)
-          const driver = await PipelineDriver.open(pipelineOf({ ...timing, sizeMs }), {
+          const driver = await openDriver(pipelineOf({ ...timing, sizeMs }), {
             partitions,
             processes,
-            startMs: START + 86_400_000,
             worker: { commitRecords: 1, fetchBytes: 200, commitIntervalMs: 0 },
           })
           let number = 0
@@ -75,8 +72,7 @@ describe('a keyless window in two stages', () => {
               else await driver.step(choice % processes)
             }
           }
-          await driver.end()
-          await driver.settle()
+          await finish(driver)
           const expected = modelOf([given], { ...timing, sizeMs })
           const rows = (await driver.rows('d.totals')) as unknown as WindowRow[]
           assert.deepEqual(

@@ -3,8 +3,7 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import { testScale } from '../../config/test-scale.ts'
 import { partitionFor } from '../../log/partitioner.ts'
-import { PROTOCOL_STEPS } from '../../processor/runtime/protocol.ts'
-import { PipelineDriver } from '../../processor/testing/driver.ts'
+import type { DriverOptions, PipelineDriver } from '../../processor/testing/driver.ts'
 import { definePipeline, source, type Pipeline } from '../../processor/topology/pipeline.ts'
 import type { Stream } from '../../processor/topology/stream.ts'
 import { count, sum } from '../../processor/windows/aggregates.ts'
@@ -17,8 +16,9 @@ import { openWarehouse } from '../../sinks/local/warehouse.ts'
 import { SinkRunner } from '../../sinks/runner.ts'
 import { readFile, removeDirectory, temporaryDirectory } from '../sinks/local/support.ts'
 import { modelOf, type GivenOrder } from './orders-model.ts'
+import { follow, schedules } from './schedule.ts'
+import { finish, openDriver, START } from './support.ts'
 
-const START = Date.UTC(2026, 0, 1)
 const TIMING = { sizeMs: 10_000, graceMs: 5_000, disorderMs: 20_000 }
 
 const event = contract(
@@ -77,11 +77,8 @@ function at(ms: number, fields: Partial<Event> = {}): Event {
 describe('an aggregate that emits updates', () => {
   let driver: PipelineDriver
 
-  async function open(
-    pipeline: Pipeline,
-    options: Parameters<typeof PipelineDriver.open>[1] = {},
-  ): Promise<void> {
-    driver = await PipelineDriver.open(pipeline, { startMs: START + 86_400_000, partitions: 2, ...options })
+  async function open(pipeline: Pipeline, options: DriverOptions = {}): Promise<void> {
+    driver = await openDriver(pipeline, { partitions: 2, ...options })
   }
 
   const rowsOf = async (name: string): Promise<Row[]> => (await driver.rows(name)) as unknown as Row[]
@@ -114,8 +111,7 @@ describe('an aggregate that emits updates', () => {
     await open(both)
     await through(at(0))
     await through(at(12_000))
-    await driver.end()
-    await driver.settle()
+    await finish(driver)
     for (const name of ['d.by_status', 'd.overall']) {
       assert.deepEqual(
         (await rowsOf(name)).map(({ window_start, records }) => [window_start - START, records]),
@@ -132,8 +128,7 @@ describe('an aggregate that emits updates', () => {
   it('gives the row of a window whose records and end come with one commit', async () => {
     await open(both)
     await driver.send('events', [at(0), at(1_000)])
-    await driver.end()
-    await driver.settle()
+    await finish(driver)
     assert.deepEqual([...latest(await rowsOf('d.by_status')).values()], await rowsOf('d.by_status_final'))
     assert.deepEqual([...latest(await rowsOf('d.overall')).values()], await rowsOf('d.overall_final'))
   })
@@ -145,8 +140,7 @@ describe('an aggregate that emits updates', () => {
       }),
     )
     await through(at(0), at(31_000))
-    await driver.end()
-    await driver.settle()
+    await finish(driver)
     assert.deepEqual(
       [...latest(await rowsOf('d.overall')).values()]
         .map(({ window_start, records }) => [window_start - START, records])
@@ -250,25 +244,16 @@ describe('an aggregate that emits updates', () => {
       atMs: fc.integer({ min: 0, max: 60_000 }),
       status: fc.constantFrom('new', 'paid', 'sent'),
     })
-    const step = fc.oneof(
-      { weight: 6, arbitrary: fc.constant('step' as const) },
-      { weight: 1, arbitrary: fc.constant('kill' as const) },
-      { weight: 1, arbitrary: fc.constant('flush-state' as const) },
-      {
-        weight: 2,
-        arbitrary: fc.record({ at: fc.constantFrom(...PROTOCOL_STEPS), nth: fc.integer({ min: 1, max: 3 }) }),
-      },
-    )
     await fc.assert(
       fc.asyncProperty(
         // Amounts are powers of two: a sum says which records are in it.
         fc.array(fc.array(given, { minLength: 1, maxLength: 8 }), { minLength: 1, maxLength: 6 }),
-        fc.infiniteStream(step),
+        schedules,
         fc.constantFrom(1, 2, 5),
         fc.constantFrom(1, 2),
         fc.constantFrom(1, 3, 1_000),
         fc.constantFrom(0, 64 * 1024 * 1024),
-        async (parts, steps, partitions, processes, commitRecords, cacheBytes) => {
+        async (parts, schedule, partitions, processes, commitRecords, cacheBytes) => {
           await open(both, {
             partitions,
             processes,
@@ -281,15 +266,9 @@ describe('an aggregate that emits updates', () => {
             )
             sent.push(...events)
             await driver.send('events', events)
-            for (const next of steps.take(4)) {
-              if (next === 'step') await driver.step(sent.length % processes)
-              else if (next === 'kill') driver.kill(sent.length % processes)
-              else if (next === 'flush-state') driver.state.flush()
-              else driver.crashAt(next.at, next.nth)
-            }
+            await follow(schedule, driver, sent.length % processes)
           }
-          await driver.end()
-          await driver.settle()
+          await finish(driver)
           const counted = countedOf(sent, partitions)
           checkUpdates(await rowsOf('d.by_status'), await rowsOf('d.by_status_final'), counted)
           checkUpdates(await rowsOf('d.overall'), await rowsOf('d.overall_final'), counted)

@@ -3,14 +3,10 @@ import fc from 'fast-check'
 import { testScale } from '../../config/test-scale.ts'
 import { BatchBuilder } from '../../log/batch.ts'
 import { LogError } from '../../log/errors.ts'
-import type { Log, TransactionalProducer } from '../../log/port.ts'
-import { deadLetterSchema } from '../../schemas/dead-letter.ts'
 import { long, optional, schema, string } from '../../schemas/schema.ts'
-import { writeHeader } from '../../schemas/wire.ts'
 import { SinkError, type RowBatch } from '../../sinks/port.ts'
-import { decodeRows } from '../../sinks/rows.ts'
 import { MemoryDestination } from './memory-destination.ts'
-import { DEAD_LETTERS, SinkBench, TOPIC } from './support.ts'
+import { faulty, SinkBench, TOPIC } from './support.ts'
 
 const thing = schema('Thing', { id: long() })
 const wider = schema('Thing', { id: long(), name: optional(string()) })
@@ -274,103 +270,6 @@ describe('a sink runner', () => {
     assert.equal((await bench.failureOf(runner)).code, 'POSITION_MISMATCH')
   })
 })
-
-describe('a sink’s dead letters', () => {
-  let bench: SinkBench
-  let destination: MemoryDestination
-
-  beforeEach(async () => {
-    bench = await SinkBench.create()
-    destination = new MemoryDestination()
-  })
-  afterEach(() => bench.close())
-
-  const isOdd = ({ id }: Record<string, unknown>): boolean => (id as number) % 2 === 1
-
-  it('are written once when the answer to their transaction is lost', async () => {
-    await bench.produce(thing, [{ id: 0 }, { id: 1 }, { id: 2 }])
-    let lost = 1
-    const log = faulty(bench.log, async (commit) => {
-      await commit()
-      if (lost-- > 0) throw new LogError('OUTCOME_UNKNOWN', 'answer lost')
-    })
-    await bench.drained(bench.start(destination.sink({ refuses: isOdd }), { log }))
-    assert.deepEqual(
-      (await bench.deadLetters()).map(({ position }) => position),
-      [1],
-    )
-    assert.deepEqual(
-      destination.rows.map(({ id }) => id),
-      [0, 2],
-    )
-  })
-
-  it('are written in the end when their transaction fails', async () => {
-    await bench.produce(thing, [{ id: 0 }, { id: 1 }, { id: 2 }])
-    let fails = 3
-    const log = faulty(bench.log, (commit) =>
-      fails-- > 0 ? Promise.reject(new LogError('STORAGE', 'disk full')) : commit(),
-    )
-    await bench.drained(bench.start(destination.sink({ refuses: isOdd }), { log }))
-    assert.deepEqual(
-      (await bench.deadLetters()).map(({ position }) => position),
-      [1],
-    )
-  })
-
-  it('stop a sink that is fenced again and again: another has its name', async () => {
-    await bench.produce(thing, [{ id: 1 }])
-    const log = faulty(bench.log, () => Promise.reject(new LogError('FENCED', 'fenced')))
-    assert.equal(
-      (await bench.failureOf(bench.start(destination.sink({ refuses: isOdd }), { log }))).code,
-      'FENCED',
-    )
-  })
-
-  it('that are broken themselves become dead letters once, and stop the sink the second time', async () => {
-    const topic = DEAD_LETTERS
-    const producer = bench.log.idempotentProducer()
-    const builder = new BatchBuilder(topic, 0)
-    builder.append(null, Buffer.from('no dead letter'))
-    await producer.send([builder])
-    const runner = bench.start(destination.sink(), { topic })
-    await runner.whenDurable([{ partition: 0, offset: 2 }])
-    assert.equal(destination.rows[0]!['source'], topic)
-    await bench.stop(runner)
-    const other = bench.start(new MemoryDestination().sink({ refuses: () => true }), {
-      topic,
-      application: 'shop',
-    })
-    assert.equal((await bench.failureOf(other)).code, 'DEAD_LETTER_REFUSED')
-  })
-
-  it('carry the record whole, with its place and the reason', async () => {
-    await bench.produce(thing, [{ id: 0 }, { id: 1 }])
-    await bench.drained(
-      bench.start(destination.sink({ refuses: isOdd }), {
-        clock: { nowMs: () => 1_700_000_000_000 },
-        maxDelayMs: 0,
-      }),
-    )
-    const [letter] = await bench.deadLetters()
-    const expected = new BatchBuilder(TOPIC, 0)
-    writeHeader(expected.writer, await bench.schemaId(thing))
-    thing.encode(expected.writer, { id: 1 })
-    assert.deepEqual(letter, {
-      pipeline: 'things',
-      source: TOPIC,
-      partition: 0,
-      position: 1,
-      reason: 'not wanted',
-      field: 'id',
-      payload: new Uint8Array(expected.buffer.subarray(0, expected.byteLength)),
-      failed_at: 1_700_000_000_000,
-      line: null,
-    })
-    assert.equal(deadLetterSchema.fields.length, Object.keys(letter!).length)
-  })
-})
-
 describe('whatever comes, a sink', () => {
   it('has each good row once and in order, and each bad one among the dead letters once', async function () {
     this.timeout(600_000)
@@ -460,59 +359,4 @@ async function produce(bench: SinkBench, kind: string, id: number): Promise<void
   else if (kind === 'rubbish') await bench.produceRaw(Buffer.from('rubbish'))
   else if (kind === 'unknown schema') await bench.produceRaw(Buffer.from([0, 0, 0, 77, 77, 2]))
   else await bench.produceRaw(null)
-}
-
-describe('rows as objects', () => {
-  it('are given all or not at all', async () => {
-    const bench = await SinkBench.create()
-    await bench.produce(wider, [{ id: 1, name: 'one' }])
-    await bench.produceRaw(Buffer.concat([header(await bench.schemaId(wider)), Buffer.from([2, 5])]))
-    await bench.produce(wider, [{ id: 3 }])
-    const sink = new MemoryDestination().sink({ keepsPositions: false })
-    const batches: RowBatch[] = []
-    sink.write = (batch) => {
-      batches.push(batch)
-      return Promise.resolve(null)
-    }
-    await bench.drained(bench.start(sink))
-    const [batch] = batches
-    assert.equal(batch!.count, 3)
-    assert.throws(
-      () => decodeRows('alerts', batch!, (row) => row),
-      (error: unknown) => {
-        const { rows } = error as { rows: { index: number }[] }
-        return rows.length === 1 && rows[0]!.index === 1
-      },
-    )
-    await bench.close()
-  })
-})
-
-function header(id: number): Buffer {
-  const bytes = Buffer.alloc(5)
-  bytes.writeInt32BE(id, 1)
-  return bytes
-}
-
-/** The log, with its transactions' commits in the test's hands. */
-function faulty(log: Log, commit: (commit: () => Promise<void>) => Promise<void>): Log {
-  return {
-    admin: log.admin,
-    idempotentProducer: () => log.idempotentProducer(),
-    groupConsumer: (options) => log.groupConsumer(options),
-    partitionReader: (partition, from) => log.partitionReader(partition, from),
-    close: () => log.close(),
-    transactionalProducer: (options): TransactionalProducer => {
-      const producer = log.transactionalProducer(options)
-      return {
-        init: () => producer.init(),
-        begin: () => producer.begin(),
-        send: (batches) => producer.send(batches),
-        sendOffsets: (offsets, group) => producer.sendOffsets(offsets, group),
-        commit: () => commit(() => producer.commit()),
-        abort: () => producer.abort(),
-        close: () => producer.close(),
-      }
-    },
-  }
 }

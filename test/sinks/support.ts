@@ -1,6 +1,6 @@
 import { BatchBuilder } from '../../log/batch.ts'
 import { createMemoryLog } from '../../log/embedded/embedded-log.ts'
-import type { Log } from '../../log/port.ts'
+import type { Log, TransactionalProducer } from '../../log/port.ts'
 import { deadLetterSchema, type DeadLetter } from '../../schemas/dead-letter.ts'
 import type { TableDefinition } from '../../schemas/destinations.ts'
 import { encodeMark, MARK_HEADERS } from '../../schemas/marks.ts'
@@ -178,5 +178,35 @@ export class SinkBench {
     const producer = this.log.idempotentProducer()
     await producer.send([builder])
     await producer.close()
+  }
+}
+
+/** What stands before a value of the schema with this id. */
+export function header(id: number): Buffer {
+  const bytes = Buffer.alloc(5)
+  bytes.writeInt32BE(id, 1)
+  return bytes
+}
+
+/** The log, with its transactions' commits in the test's hands. */
+export function faulty(log: Log, commit: (commit: () => Promise<void>) => Promise<void>): Log {
+  return {
+    admin: log.admin,
+    idempotentProducer: () => log.idempotentProducer(),
+    groupConsumer: (options) => log.groupConsumer(options),
+    partitionReader: (partition, from) => log.partitionReader(partition, from),
+    close: () => log.close(),
+    transactionalProducer: (options): TransactionalProducer => {
+      const producer = log.transactionalProducer(options)
+      return {
+        init: () => producer.init(),
+        begin: () => producer.begin(),
+        send: (batches) => producer.send(batches),
+        sendOffsets: (offsets, group) => producer.sendOffsets(offsets, group),
+        commit: () => commit(() => producer.commit()),
+        abort: () => producer.abort(),
+        close: () => producer.close(),
+      }
+    },
   }
 }

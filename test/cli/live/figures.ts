@@ -1,4 +1,4 @@
-import type { RunFigures } from '../../../cli/figures.ts'
+import type { RunFigures } from '../../../cli/live/figures.ts'
 
 /** A run in the middle of its input. */
 export function figures(changes: Partial<RunFigures> = {}): RunFigures {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { stripVTControlCharacters } from 'node:util'
 import fc from 'fast-check'
-import type { RunFigures } from '../../../cli/figures.ts'
+import type { RunFigures } from '../../../cli/live/figures.ts'
 import { coloursFor } from '../../../cli/live/colours.ts'
 import { frameOf } from '../../../cli/live/frame.ts'
 import { ProgressMeter } from '../../../cli/live/progress.ts'

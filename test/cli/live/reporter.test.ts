@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { RunFigures } from '../../../cli/figures.ts'
 import type { Output } from '../../../cli/io.ts'
+import type { RunFigures } from '../../../cli/live/figures.ts'
 import { Reporter, type ReporterOptions } from '../../../cli/live/reporter.ts'
 import { createLogger } from '../../../telemetry/log.ts'
 import { figures } from './figures.ts'
