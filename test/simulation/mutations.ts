@@ -21,6 +21,7 @@ const RESTORE = 'processor/runtime/restore.ts'
 const WORKER = 'processor/runtime/worker.ts'
 const TASK_SET = 'processor/runtime/task-set.ts'
 const WINDOW = 'processor/runtime/operators/window.ts'
+const STALLS = 'processor/runtime/operators/stalls.ts'
 const WINDOW_ENTRIES = 'processor/state/window-entries.ts'
 const SEEN_IDS = 'processor/state/seen-ids.ts'
 const REDIS = 'processor/testing/simulation/redis-server.ts'
@@ -285,6 +286,22 @@ export const MUTATIONS: readonly Mutation[] = [
       },
     ],
     family: '(4)',
+  },
+  {
+    name: 'the stall that was told of is forgotten',
+    edits: [{ file: STALLS, find: '    this.#toldMs = toldMs ?? -Infinity\n', replace: '    void toldMs\n' }],
+    family: 'sources that stall',
+  },
+  {
+    name: 'a stall is not worth a commit of its own',
+    edits: [
+      {
+        file: WORKER,
+        find: 'if (task.noteQuiet(isResting)) this.#schedule.moved()',
+        replace: 'task.noteQuiet(isResting)',
+      },
+    ],
+    family: 'sources that stall',
   },
 ]
 

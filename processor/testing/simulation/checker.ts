@@ -7,6 +7,7 @@ import { sameLog, type StateMeta } from '../../state/port.ts'
 import { taskId, type Plan, type SubTopology } from '../../topology/plan.ts'
 import { actualOutputs, differences, expectedOutputs } from './reference.ts'
 import type { SimulatedRedis } from './redis-server.ts'
+import { wrongStalls } from './stalls.ts'
 
 interface TaskPlace {
   readonly sub: SubTopology
@@ -75,8 +76,12 @@ export class Checker {
     return true
   }
 
-  /** Once all is quiet. @returns what is violated */
-  finished(): string[] {
+  /**
+   * Once all is quiet.
+   * @param isUntroubled nothing was slow, lost or inflicted
+   * @returns what is violated
+   */
+  finished(isUntroubled: boolean): string[] {
     const takenBack: string[] = []
     const actual = actualOutputs(this.#cluster, this.#plan, takenBack)
     return [
@@ -85,6 +90,7 @@ export class Checker {
         .map(([, where]) => `a checkpoint was ahead of what was committed: ${where}`),
       ...differences(expectedOutputs(this.#cluster, this.#plan), actual),
       ...takenBack,
+      ...wrongStalls(this.#cluster, this.#plan, isUntroubled),
       ...this.#deadLetters(),
       ...[...this.#tasks].flatMap(([task, place]) => this.#stateOf(task, place)),
     ]

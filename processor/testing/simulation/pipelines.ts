@@ -12,14 +12,15 @@ import { tumbling } from '../../windows/tumbling.ts'
 /**
  * Which operators stand behind the source and its dedupe: two-stage windows, windows by key, both, both with
  * an update at every commit, or both over streams that part and meet in a topic, by aggregates that hang on the
- * order of records.
+ * order of records. `watched`: windows by key, and stalls of the source, which the clock decides.
  */
-export type PipelineKind = 'totals' | 'keyed' | 'both' | 'updates' | 'ordered'
+export type PipelineKind = (typeof PIPELINE_KINDS)[number] | 'watched'
 
-export const PIPELINE_KINDS: readonly PipelineKind[] = ['totals', 'keyed', 'both', 'updates', 'ordered']
+/** Those whose outputs hang on the source alone. */
+export const PIPELINE_KINDS = ['totals', 'keyed', 'both', 'updates', 'ordered'] as const
 
 /** Small, so that a few seconds of events fill several windows and segments. */
-export const TIMING = { sizeMs: 2_000, graceMs: 1_000, horizonMs: 3_000 } as const
+export const TIMING = { sizeMs: 2_000, graceMs: 1_000, horizonMs: 3_000, stalledAfterMs: 500 } as const
 
 export const event = contract(
   'Event',
@@ -64,7 +65,10 @@ function pipelineOf(kind: PipelineKind): Pipeline {
       }
       events.to(table('sim.raw'))
       const stream = kind === 'ordered' ? partedAndMet(events) : events
-      if (kind !== 'keyed') {
+      if (kind === 'watched') {
+        events.stalls('stalled', { after: TIMING.stalledAfterMs }).to(table('sim.stalls'))
+      }
+      if (kind !== 'keyed' && kind !== 'watched') {
         const totals = stream.window(tumbling(TIMING.sizeMs, { ...windows, emptyWindows: true }))
         totals.aggregate('totals', columns, options).to(table('sim.totals'))
       }

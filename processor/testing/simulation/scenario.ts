@@ -83,6 +83,7 @@ export const FAMILIES = [
   'slow markers',
   'late requests',
   'restores behind',
+  'sources that stall',
 ] as const
 
 export type Family = (typeof FAMILIES)[number]
@@ -264,6 +265,30 @@ const LEANINGS: Record<Family, Leaning> = {
     script: { ...base.script, writers: 'bridge', outage: true },
     faults: timed(random, base, random.int(0, 4), (atMs) => anyFault(random, base, atMs)),
   }),
+  'sources that stall': (base, random) => {
+    const scenario: Scenario = {
+      ...base,
+      pipeline: 'watched',
+      script: {
+        ...base.script,
+        writers: random.pick(['bridge', 'bridge', 'positional']),
+        outage: 'both',
+        durationMs: random.int(6_000, 14_000),
+      },
+    }
+    if (random.chance(0.2))
+      return LEANINGS.calm({ ...scenario, worker: { ...base.worker, commitIntervalMs: 20 } }, random)
+    const clockOnly = ['commit.1', 'commit.2', 'commit.3', 'commit.4', 'commit.6'] as const
+    return {
+      ...scenario,
+      faults: timed(random, scenario, random.int(2, 7), (atMs) => {
+        if (random.chance(0.3)) return anyFault(random, scenario, atMs)
+        return random.chance(0.5)
+          ? killAt(random, scenario, atMs, clockOnly)
+          : pauseAt(random, scenario, atMs, clockOnly)
+      }),
+    }
+  },
   'first starts and long stops (9)': (base, random) => ({
     ...base,
     faults: [

@@ -23,7 +23,7 @@ export interface ScriptOptions {
   readonly records: number
   readonly durationMs: number
   /** One of the bridge's writers, or both, are silent for a while, and come back with what was held up. */
-  readonly outage: boolean
+  readonly outage: boolean | 'both'
   /** Towards the end nothing comes but marks. */
   readonly endsQuiet: boolean
 }
@@ -82,7 +82,8 @@ function bridge(random: Random, options: ScriptOptions): SourceStep[] {
   const [silentFrom, silentTo] = options.outage
     ? [options.durationMs * 0.3, options.durationMs * random.pick([0.5, 0.8])]
     : [Infinity, Infinity]
-  const silent = random.pick([['w0'], ['w1'], ['w0', 'w1']])
+  const some = random.pick([['w0'], ['w1'], ['w0', 'w1']])
+  const silent = options.outage === 'both' ? ['w0', 'w1'] : some
   const rows = new Rows(random, 800)
   for (const writer of ['w0', 'w1']) {
     for (const atMs of moments(random, options)) {

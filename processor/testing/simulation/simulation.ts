@@ -111,7 +111,8 @@ class Simulation {
     if (this.#hasStopped || this.#scenario.expectedStop !== null) {
       if (!this.#hasStopped) this.#violate(`no process ended with ${this.#scenario.expectedStop!}`)
     } else if (this.#violations.length === 0) {
-      for (const found of this.#checker.finished()) this.#violate(found)
+      const isUntroubled = faults.length === 0 && this.#scenario.weather.slowChance === 0
+      for (const found of this.#checker.finished(isUntroubled)) this.#violate(found)
     }
     return {
       scenario: this.#scenario,
