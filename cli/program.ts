@@ -133,20 +133,27 @@ function withPipeline(command: Command): Command {
   return command.argument('<pipeline>', "a shipped pipeline's name, or the path of your own")
 }
 
-const FORMAT = 'ndjson, json, csv, parquet, avro or online-retail (default: by name and content)'
+const FORMAT =
+  'ndjson, json, csv, parquet, avro or online-retail (default: by name and content); of one of several sources: ' +
+  'SOURCE=FORMAT'
+const INPUT =
+  'files, directories, patterns, or - for standard input; of one of several sources: SOURCE=FILE; without any ' +
+  'the generator makes the data'
+
+/** An option that may be there several times, once for each source. */
+function collected(value: string, before: readonly string[] = []): readonly string[] {
+  return [...before, ...value.split(',')]
+}
 
 function withBridgeOptions(command: Command): Command {
   return withGeneratorOptions(
     command
-      .option('-f, --format <format>', FORMAT)
+      .option('-f, --format <format>', FORMAT, collected)
       .option(
         '--csv-delimiter <character>',
         'between two columns: , ; | or tab (default: found from the header)',
       )
-      .option(
-        '-i, --input <file...>',
-        'files, directories, patterns, or - for standard input; without any the generator makes the data',
-      ),
+      .option('-i, --input <file...>', INPUT),
   ).option('--since <duration>', "the generator's history before now (default: 1h)")
 }
 
@@ -184,6 +191,7 @@ function addGenerate(program: Command, io: Io): void {
       .argument('<pipeline>', "a shipped pipeline's name, or the path of your own"),
   )
     .option('-o, --out <file>', 'a file instead of standard output')
+    .option('--source <name>', 'what for, where several sources have a generator')
     .action(async (pipeline: string, flags: Record<string, unknown>) => {
       const { generateCommand } = await import('./commands/generate.ts')
       await generateCommand({ pipeline, flags, io })

@@ -7,6 +7,7 @@ import { writeGenerated } from '../../bridge/generator/generator-input.ts'
 import { systemClock } from '../../config/clock.ts'
 import { CliError } from '../errors.ts'
 import type { Io } from '../io.ts'
+import { suggestion } from '../nearest.ts'
 import { counted } from '../output/format.ts'
 import { loadPipeline, type LoadedPipeline } from '../pipelines/load.ts'
 import { resolveSettings } from '../settings/settings.ts'
@@ -21,7 +22,7 @@ const DEFAULT_COUNT = 1_000
 
 /**
  * Writes made-up input of the pipeline as NDJSON, to standard output or a file.
- * @throws CliError BAD_USAGE when the pipeline has no generator; the file system's errors
+ * @throws CliError BAD_USAGE when the pipeline has no generator, or several and nothing says which; the file system's errors
  */
 export async function generateCommand({ pipeline: name, flags, io }: GenerateArguments): Promise<void> {
   const { rate, count, badShare, seed } = resolveSettings({
@@ -29,7 +30,7 @@ export async function generateCommand({ pipeline: name, flags, io }: GenerateArg
     env: io.env,
     cwd: io.cwd,
   })
-  const maker = makerOf(await loadPipeline(name, io.cwd))
+  const maker = makerOf(await loadPipeline(name, io.cwd), flags['source'] as string | undefined)
   const options = { maker, seed, badShare, ratePerMinute: rate, count: count ?? DEFAULT_COUNT }
   const out = flags['out'] as string | undefined
   if (out === undefined) {
@@ -46,12 +47,26 @@ export async function generateCommand({ pipeline: name, flags, io }: GenerateArg
   io.stderr.write(`${counted(options.count, 'record')} in ${out}\n`)
 }
 
-function makerOf({ pipeline, generators }: LoadedPipeline): RecordMaker {
-  const [first] = Object.values(generators)
-  if (first !== undefined) return first
+function makerOf({ pipeline, generators }: LoadedPipeline, source: string | undefined): RecordMaker {
+  const names = Object.keys(generators)
+  const [first, ...others] = names
+  if (first === undefined) {
+    throw new CliError(
+      'BAD_USAGE',
+      `pipeline '${pipeline.name}' has no generator: export 'generators' beside it, or give --input.`,
+    )
+  }
+  if (source === undefined && others.length > 0) {
+    throw new CliError(
+      'BAD_USAGE',
+      `pipeline '${pipeline.name}' has several generators. Say which: --source ${names.join(' or --source ')}.`,
+    )
+  }
+  const maker = generators[source ?? first]
+  if (maker !== undefined) return maker
   throw new CliError(
     'BAD_USAGE',
-    `pipeline '${pipeline.name}' has no generator: export 'generators' beside it, or give --input.`,
+    `--source ${source!}: pipeline '${pipeline.name}' has no generator of that name. ${suggestion(source!, names)}`,
   )
 }
 

@@ -45,6 +45,12 @@ export async function runPipelineCommand({
   })
   const logger = loggerOf(io, loaded.pipeline.name, (line) => reporter.error(line))
   const inputs = roles.includes('bridge') ? await bindInputs(loaded, settings) : new Map<string, never>()
+  if (roles.length === 1 && roles.includes('bridge') && inputs.size === 0) {
+    throw new CliError(
+      'BAD_USAGE',
+      `pipeline '${loaded.pipeline.name}' has nothing to bridge: others write the topics that it reads.`,
+    )
+  }
   const stop = new AbortController()
   // Before anything is opened: a Ctrl+C while a large directory opens must end it cleanly too.
   const removeSignals = onStopSignal((signal) => {

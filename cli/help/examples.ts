@@ -16,6 +16,10 @@ const EXAMPLES: Readonly<Record<string, readonly Example[]>> = {
   run: [
     ['millrace run orders', 'live, from the generator, until Ctrl+C'],
     ['millrace run ./pipeline.ts --input a.ndjson b.ndjson.gz --exit-when-done', 'files, then it ends'],
+    [
+      'millrace run ./shops.ts --input web=day.ndjson shop=day.csv --exit-when-done',
+      'a file for each of two sources',
+    ],
     ['millrace run orders --count 50000 --exit-when-done --data-dir demo', 'made-up orders, into ./demo'],
   ],
   bridge: [

@@ -16,6 +16,7 @@ import {
   delimiterCharacter,
   durationMs,
   fileContent,
+  formats,
   instanceId,
   oneOf,
   partitionCount,
@@ -45,8 +46,9 @@ export interface Settings {
   readonly warehouse: string
   /** Source and internal partitions alike; null: as the log has them, else the default. */
   readonly partitions: number | null
-  /** null: the generator, unless there is input. */
-  readonly format: string | null
+  /** `FORMAT`, or `SOURCE=FORMAT`. Empty: by each file's name and content. */
+  readonly format: readonly string[]
+  /** `FILE`, or `SOURCE=FILE`. Empty: the generator. */
   readonly input: readonly string[]
   /** null: found from the header. */
   readonly csvDelimiter: string | null
@@ -88,7 +90,7 @@ const SETTINGS = {
   dataDir: setting('--data-dir', 'MILLRACE_DATA_DIR', 'dataDir', DEFAULT_DATA_DIR, text),
   warehouse: optional('--warehouse', 'MILLRACE_WAREHOUSE', 'warehouse', text),
   partitions: optional('--partitions', 'MILLRACE_PARTITIONS', 'partitions', partitionCount),
-  format: optional('--format', 'MILLRACE_FORMAT', 'format', text),
+  format: setting<readonly string[]>('--format', 'MILLRACE_FORMAT', 'format', [], formats),
   input: setting<readonly string[]>('--input', 'MILLRACE_INPUT', 'input', [], paths),
   csvDelimiter: optional('--csv-delimiter', 'MILLRACE_CSV_DELIMITER', 'csvDelimiter', delimiterCharacter),
   embedded: setting('--embedded', 'MILLRACE_EMBEDDED', 'embedded', false, truth),

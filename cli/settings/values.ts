@@ -4,7 +4,7 @@ import { delimiter, resolve } from 'node:path'
 import { parseDurationMs } from '../../schemas/duration.ts'
 import { CliError } from '../errors.ts'
 
-export type RawValue = string | number | boolean | readonly string[]
+export type RawValue = string | number | boolean | readonly string[] | Readonly<Record<string, unknown>>
 
 /** Where a value came from, in the words of an error message, and how it may be shown there. */
 export interface Origin {
@@ -25,12 +25,25 @@ function refuse(raw: RawValue, { where, isSecret }: Origin, wanted: string): nev
 export const text: Parse<string> = (raw, origin) =>
   typeof raw === 'string' && raw !== '' ? raw : refuse(raw, origin, 'a text that is not empty')
 
-export const paths: Parse<readonly string[]> = (raw, origin) => {
-  const list = typeof raw === 'string' ? raw.split(delimiter) : raw
-  if (!Array.isArray(list) || list.some((path) => typeof path !== 'string' || path === '')) {
-    return refuse(raw, origin, 'a list of files')
-  }
-  return list as readonly string[]
+export const paths: Parse<readonly string[]> = (raw, origin) =>
+  listOf(raw, delimiter) ?? refuse(raw, origin, 'a list of files, or of SOURCE=FILE')
+
+export const formats: Parse<readonly string[]> = (raw, origin) =>
+  listOf(raw, ',') ?? refuse(raw, origin, 'the name of a format, or a list of SOURCE=FORMAT')
+
+/** null: it is no list of texts that are not empty. */
+function listOf(raw: RawValue, separator: string): string[] | null {
+  const list = typeof raw === 'string' ? raw.split(separator) : Array.isArray(raw) ? raw : bySource(raw)
+  return list.every((value) => typeof value === 'string' && value !== '') ? (list as string[]) : null
+}
+
+/** millrace.json may have `{"source": value or list}` for `SOURCE=value`. */
+function bySource(raw: unknown): unknown[] {
+  if (typeof raw !== 'object' || raw === null) return [null]
+  return Object.entries(raw).flatMap(([source, value]) => {
+    const values: unknown[] = Array.isArray(value) ? value : [value]
+    return values.map((one) => (typeof one === 'string' && one !== '' ? `${source}=${one}` : null))
+  })
 }
 
 /** One byte of UTF-8, and nothing that a value or a row begins or ends with. */

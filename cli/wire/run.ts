@@ -33,7 +33,7 @@ export interface RunOptions {
   /** One or more. */
   readonly roles: ReadonlySet<Role>
   readonly settings: Settings
-  /** Of the bridge; empty without it. */
+  /** Of the bridge; empty without it, and where others write all topics that are read. */
   readonly inputs: Inputs
   readonly clock: Clock
   readonly logger: Logger
@@ -120,9 +120,10 @@ export async function openRun(options: RunOptions): Promise<Run> {
       lag: () => lags.look(),
       everyMs: LOOK_EVERY_MS[settings.stack === null ? 'embedded' : 'stack'],
     })
-    const sources = roles.has('bridge')
-      ? await openBridge({ log, plan, schemaIds, options, gate: worker === null ? null : pressure })
-      : null
+    const sources =
+      options.inputs.size > 0
+        ? await openBridge({ log, plan, schemaIds, options, gate: worker === null ? null : pressure })
+        : null
     telemetry?.watch({
       log,
       topic: plan.deadLetterTopic,
@@ -199,7 +200,7 @@ function openBridge({ log, plan, schemaIds, options, gate }: BridgeParts): Promi
   return openSources({
     log,
     application: plan.application,
-    sources: sourcesOf(plan).map((node) => ({
+    sources: bridgedSourcesOf(plan).map((node) => ({
       name: node.name,
       topic: plan.topicOf(node),
       contract: node.contract,
@@ -232,7 +233,9 @@ export class Run {
     const parts = [`log ${stores.logDescription}, ${plan.partitions} partitions)`]
     if (worker !== null) parts.push(`state ${stores.stateDescription}`)
     if (sources !== null) {
-      const bound = sourcesOf(plan).map(({ name }) => `${name} from ${options.inputs.get(name)!.description}`)
+      const bound = bridgedSourcesOf(plan).map(
+        ({ name }) => `${name} from ${options.inputs.get(name)!.description}`,
+      )
       parts.push(`source ${bound.join(', ')}`)
     }
     if (sinks.length > 0) {
@@ -251,7 +254,7 @@ export class Run {
     const sourcesElsewhere = new SourcesElsewhere({
       log: stores.log,
       application: plan.application,
-      sources: sourcesOf(plan).map(({ name }) => name),
+      sources: bridgedSourcesOf(plan).map(({ name }) => name),
       finite: options.settings.exitWhenDone,
     })
     pressure.start()
@@ -360,6 +363,11 @@ export class Run {
 
 function sourcesOf({ pipeline }: Plan): SourceNode[] {
   return pipeline.graph.nodes.filter((node) => node.kind === 'source')
+}
+
+/** Those whose topics are ours to fill. */
+function bridgedSourcesOf(plan: Plan): SourceNode[] {
+  return sourcesOf(plan).filter(({ foreign }) => foreign === null)
 }
 
 /** How far a source with an end has come. */

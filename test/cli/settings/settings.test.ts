@@ -30,7 +30,7 @@ describe('a setting', () => {
       dataDir: 'millrace-data',
       warehouse: 'millrace-data',
       partitions: null,
-      format: null,
+      format: [],
       input: [],
       csvDelimiter: null,
       exitWhenDone: false,
@@ -93,6 +93,21 @@ describe('a setting', () => {
     })
     file({ partitions: 'many' })
     assert.throws(() => resolve(), { message: /millrace\.json's "partitions" is "many"/ })
+  })
+
+  it('is a list in each of its forms, of all sources or by source', () => {
+    assert.deepEqual(resolve({}, { MILLRACE_FORMAT: 'csv,shop=json' }).format, ['csv', 'shop=json'])
+    file({ input: ['a.csv', 'b=1.csv'], format: 'csv' })
+    assert.deepEqual([resolve().input, resolve().format], [['a.csv', 'b=1.csv'], ['csv']])
+    file({ input: { web: ['a.csv', 'b=1.csv'], shop: 'c.json' } })
+    assert.deepEqual(resolve().input, ['web=a.csv', 'web=b=1.csv', 'shop=c.json'])
+    for (const input of [7, null, { web: 7 }, { web: [''] }, ['a', null], '']) {
+      file({ input })
+      assert.throws(() => resolve(), {
+        code: 'BAD_SETTING',
+        message: /"input" is .*a list of files, or of SOU/,
+      })
+    }
   })
 
   it('that does not exist is refused in the file, with the nearest name', () => {
