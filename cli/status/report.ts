@@ -1,10 +1,11 @@
 import { formatBytes, formatCount } from '../output/format.ts'
 import { formatTable, type TableColumn } from '../output/table.ts'
+import type { NotifierStatus } from './notifiers.ts'
 import type { Status, TaskStateStatus } from './status.ts'
 
 /** For people. */
 export function statusReport(status: Status): string {
-  const { application, log, topology, holder, members, tasks, sinks, notes } = status
+  const { application, log, topology, holder, members, tasks, sinks, notifiers, notes } = status
   const running = holder === null ? '' : `, in use by process ${holder.pid}`
   const parts = [`${application} in ${log}${running}; topology ${topology}`]
   if (members.length > 0) {
@@ -37,9 +38,23 @@ export function statusReport(status: Status): string {
       columns('table', '#waiting', '#rows'),
       sinks.map(({ table, lag, rows }) => [table, formatCount(lag), rows === null ? '-' : formatCount(rows)]),
     ),
+    ...(notifiers.length === 0 ? [] : [notifierTable(notifiers)]),
     ...notes.map((note) => `! ${note}`),
   )
   return `${parts.join('\n\n')}\n`
+}
+
+function notifierTable(notifiers: readonly NotifierStatus[]): string {
+  return formatTable(
+    columns('notifier', '#dealt with', '#end', '#waiting', '#open runs'),
+    notifiers.map(({ notifier, recorded, end, lag, openRuns }) => [
+      notifier,
+      recorded === null ? '-' : formatCount(recorded),
+      formatCount(end),
+      formatCount(lag),
+      openRuns === null ? '-' : formatCount(openRuns),
+    ]),
+  )
 }
 
 /** Embedded it is not counted. */

@@ -7,6 +7,7 @@ import { topologyHash } from '../../processor/topology/diff.ts'
 import { taskId, type Plan } from '../../processor/topology/plan.ts'
 import { formatIso } from '../output/format.ts'
 import type { Role } from '../wire/run.ts'
+import { notifiersOf, type NotifierStatus } from './notifiers.ts'
 
 export interface Status {
   readonly application: string
@@ -19,6 +20,8 @@ export interface Status {
   readonly members: readonly MemberStatus[]
   readonly tasks: readonly TaskStatus[]
   readonly sinks: readonly SinkStatus[]
+  /** Those that people are told by, as far as they have run. */
+  readonly notifiers: readonly NotifierStatus[]
   /** What a person should look at. */
   readonly notes: readonly string[]
 }
@@ -121,8 +124,17 @@ export async function statusOf(parts: StatusParts): Promise<Status> {
       rows: rows?.get(table) ?? null,
     })),
   )
-  const notes = notesOf(topology, members, tasks)
-  return { application: plan.application, log: description, topology, holder, members, tasks, sinks, notes }
+  return {
+    application: plan.application,
+    log: description,
+    topology,
+    holder,
+    members,
+    tasks,
+    sinks,
+    notifiers: await notifiersOf(log, plan),
+    notes: notesOf(topology, members, tasks),
+  }
 }
 
 function membersOf(role: Role, { groupId, members }: GroupDescription, plan: Plan): MemberStatus[] {

@@ -7,6 +7,7 @@ import { BatchBuilder } from '../../log/batch.ts'
 import { LogError } from '../../log/errors.ts'
 import { lastValues } from '../../log/last-values.ts'
 import type { Log, TransactionalProducer } from '../../log/port.ts'
+import { readUntil } from '../../log/read-until.ts'
 import { encodeDeadLetters, type DeadLetterTarget } from '../dead-letter-writer.ts'
 import type { RefusedRecord } from '../partition-queue.ts'
 import { SinkError, type Assignment, type Position } from '../port.ts'
@@ -129,4 +130,47 @@ export class PartitionRecord {
   #key(kind: 'position' | 'run', ...rest: string[]): string {
     return [kind, this.#options.destination, this.#place.topic, this.#place.partition, ...rest].join('/')
   }
+}
+
+/** What stands in the record of a destination and a partition. */
+export interface Recorded {
+  readonly destination: string
+  readonly topic: string
+  readonly partition: number
+  /** The first offset that is not dealt with. */
+  readonly next: number
+  /** Runs whose last is still to be sent. */
+  readonly openRuns: number
+}
+
+/**
+ * All that is recorded, for those who only look: it waits for nobody, and sees what is committed.
+ * @param topic the one that {@link RecordOptions} has; it has to be there
+ */
+export async function recordedIn(log: Log, topic: string): Promise<Recorded[]> {
+  const place = { topic, partition: PARTITION }
+  const [offsets] = await log.admin.offsets([place])
+  const positions = new Map<string, Position>()
+  /** By destination and partition: the runs, and of which topic's incarnation they are. */
+  const open = new Map<string, Map<string, string>>()
+  await readUntil(log, place, { from: offsets!.start, end: offsets!.stable }, (batch) => {
+    for (let i = 0; i < batch.count; i++) {
+      const [kind, ...parts] = (batch.keyAt(i)?.toString('utf8') ?? '').split('/')
+      const at = parts.slice(0, 3).join('/')
+      const text = batch.valueAt(i)?.toString('utf8')
+      const value = text === undefined ? null : (JSON.parse(text) as Position & Partial<Run>)
+      if (kind === 'position' && value !== null) positions.set(at, value)
+      if (kind !== 'run') continue
+      const runs = open.get(at) ?? new Map<string, string>()
+      const group = parts.slice(3).join('/')
+      if (value?.waiting) runs.set(group, value.incarnation)
+      else runs.delete(group)
+      open.set(at, runs)
+    }
+  })
+  return [...positions].map(([at, { next, incarnation }]) => {
+    const [destination, of, partition] = at.split('/') as [string, string, string]
+    const runs = [...(open.get(at)?.values() ?? [])].filter((own) => own === incarnation)
+    return { destination, topic: of, partition: Number(partition), next, openRuns: runs.length }
+  })
 }

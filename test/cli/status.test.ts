@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Status } from '../../cli/status/status.ts'
 import { sharedKafka, sharedRedis } from '../support/servers.ts'
+import { WebhookServer } from '../sinks/webhook/server.ts'
 import { writeRenamedPipeline } from './renamed-pipeline.ts'
 import { millrace } from './support.ts'
 
@@ -95,7 +96,37 @@ describe('millrace status', () => {
     const { stdout } = await millrace(['status', 'orders', '--data-dir', 'data'], { cwd })
     assert.match(
       stdout,
-      /No process is running\.[^]*orders_3 +orders\.order-events-3 [^]*dead_letters +0 +\d+\n$/,
+      /No process is running\.[^]*orders_3 +orders\.order-events-3 [^]*dead_letters +0 +\d+\n\nnotifier [^]*process-order-alerts +\d+ +\d+ +0 +-\n$/,
+    )
+  })
+
+  it('shows how far people have been told, and by what', async () => {
+    const server = await new WebhookServer().listen()
+    try {
+      const run = ['run', 'orders', '--since', '30m', '--count', '14900', '--exit-when-done']
+      const { exitCode, stderr } = await millrace([...run, '--data-dir', join(cwd, 'data')], {
+        cwd,
+        env: { ALERT_WEBHOOK_URL: server.url, MILLRACE_LOG_LEVEL: 'silent' },
+      })
+      assert.equal(exitCode, 0, stderr)
+    } finally {
+      await server.close()
+    }
+    assert.equal(server.taken.length, 2)
+    const { notifiers, sinks } = await status(['orders', '--data-dir', join(cwd, 'data')])
+    const alerts = sinks.find(({ table }) => table === 'ecommerce_orders.order_alerts')!
+    assert.deepEqual(
+      notifiers.map(({ notifier, topic, lag, openRuns }) => [notifier, topic, lag, openRuns]),
+      [
+        ['process-order-alerts', alerts.topic, 0, null],
+        ['process-order-alerts.webhook', alerts.topic, 0, 0],
+      ],
+    )
+    for (const { recorded } of notifiers) assert.ok(recorded! >= alerts.rows!)
+    const { stdout } = await millrace(['status', 'orders', '--data-dir', join(cwd, 'data')], { cwd })
+    assert.match(
+      stdout,
+      /^notifier +dealt with +end +waiting +open runs\n[─ ]+\nprocess-order-alerts +\d+ +\d+ +0 +-\nprocess-order-alerts\.webhook +\d+ +\d+ +0 +0$/m,
     )
   })
 
