@@ -244,7 +244,8 @@ function addStatus(program: Command, io: Io): void {
     .option('-w, --warehouse <dir>', 'on Kafka: where the tables are (default: millrace-data)')
     .option('--embedded', 'local disk even if KAFKA_BROKERS is set')
     .option('-p, --partitions <n>', 'of sources and internal topics (default: as they have)')
-    .option('--json', 'one JSON object')
+    .option('--watch', 'look again every two seconds, until Ctrl+C')
+    .option('--json', 'one JSON object; with --watch one a look')
     .action(async (pipeline: string, flags: Record<string, unknown>) => {
       const { statusCommand } = await import('./commands/status.ts')
       await statusCommand({ pipeline, flags, io })

@@ -50,6 +50,7 @@ const EXAMPLES: Readonly<Record<string, readonly Example[]>> = {
   ],
   status: [
     ['millrace status orders', 'all processes, what waits, where each task stands'],
+    ['millrace status orders --watch', 'again every two seconds, until Ctrl+C'],
     ['millrace status orders --json --data-dir demo', 'the same for programs'],
   ],
   provision: [

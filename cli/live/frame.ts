@@ -16,9 +16,14 @@ export interface FrameOptions {
 const MOST_COLUMNS = 120
 const LEAST_COLUMNS = 20
 
+/** Of a view in a terminal of so many columns. */
+export function widthOf(columns: number): number {
+  return Math.max(LEAST_COLUMNS, Math.min(columns - 1, MOST_COLUMNS))
+}
+
 /** The view as lines: none wider than the terminal, fewer than it has rows. */
 export function frameOf(progress: Progress, { title, columns, rows, colours }: FrameOptions): string[] {
-  const width = Math.max(LEAST_COLUMNS, Math.min(columns - 1, MOST_COLUMNS))
+  const width = widthOf(columns)
   const heading = spread(
     `${title} · ${formatElapsed(progress.elapsedMs)}`,
     `watermark ${timeOf(progress.watermarkMs)}`,
@@ -109,7 +114,7 @@ function leftLine({ left }: Progress, width: number, colours: Colours): string[]
   return [`  ${colours.good('━'.repeat(full))}${colours.dim('╌'.repeat(space - full))}  ${words}`]
 }
 
-interface Column {
+export interface Column {
   readonly name: string
   readonly cells: readonly string[]
   /** Shown from this width of the view on. */
@@ -151,7 +156,7 @@ function tableLines({ tables }: Progress, width: number, colours: Colours): stri
 }
 
 /** The first column takes what the others leave. */
-function tableOf(
+export function tableOf(
   first: Omit<Column, 'from'>,
   columns: readonly Column[],
   width: number,
@@ -181,11 +186,11 @@ function tableOf(
   ]
 }
 
-function spread(left: string, right: string, width: number): string {
+export function spread(left: string, right: string, width: number): string {
   const space = width - left.length - right.length
   return space < 2 ? cut(left, width) : left + ' '.repeat(space) + right
 }
 
-function cut(text: string, width: number): string {
+export function cut(text: string, width: number): string {
   return text.length > width ? `${text.slice(0, width - 1)}…` : text
 }
