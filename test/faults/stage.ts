@@ -160,6 +160,8 @@ class Stage {
         ...this.#stack.env,
         ORDERS_SPIKE_ABOVE: String(THRESHOLDS.spikeAbove),
         ORDERS_DROP_BELOW: String(THRESHOLDS.dropBelow),
+        // Shorter than some of the faults last.
+        ORDERS_STALLED_AFTER: '1s',
         MILLRACE_INSTANCE: name,
         KAFKA_SESSION_TIMEOUT_MS: String(SESSION_MS),
       },

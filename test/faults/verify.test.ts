@@ -4,14 +4,17 @@ import assert from 'node:assert/strict'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { systemClock } from '../../config/clock.ts'
+import { ByteWriter } from '../../log/batch.ts'
 import { openEmbeddedLog } from '../../log/embedded/embedded-log.ts'
+import { alert } from '../../pipelines/orders/contract.ts'
 import { MARK_HEADER } from '../../schemas/marks.ts'
+import { HEADER_BYTES } from '../../schemas/wire.ts'
 import { runOrders, Scratch } from '../end-to-end/support.ts'
 import { sharedKafka } from '../support/servers.ts'
 import { Decoder, dump, type DumpedRecord } from './dump.ts'
 import { expectedRows, TOPICS, type Rows } from './expected.ts'
 import { OrderLines, type GivenLine } from './input.ts'
-import { compare, isWrong, type TopicResult } from './verify.ts'
+import { compare, isWrong, STALLS, type TopicResult } from './verify.ts'
 
 const LINES = 6_000
 const OPTIONS = { spikeAbove: 90, dropBelow: 5 }
@@ -97,6 +100,21 @@ describe('the verifier of the fault runs', () => {
       )
     })
   }
+
+  it('sees every stall that is told of twice', () => {
+    const index = records.findIndex(({ topic, mark }) => topic === `orders.${TOPICS.alerts}` && !mark)
+    const header = records[index]!.value!.subarray(0, HEADER_BYTES)
+    const stall = (since: number, by: number): DumpedRecord => {
+      const writer = new ByteWriter(64)
+      writer.bytes(header)
+      alert.encode(writer, { alert_type: 'STALLED', window_start: since, window_end: by, order_count: 0 })
+      return { ...records[index]!, value: writer.buffer.subarray(0, writer.position) }
+    }
+    const once = verdictOn([...records, stall(1_000, 3_000), stall(9_000, 12_000)]).get(STALLS)!
+    assert.deepEqual([once.found, once.lost, once.doubled, once.foreign], [2, 0, 0, 0])
+    const twice = verdictOn([...records, stall(1_000, 3_000), stall(1_000, 4_000)]).get(STALLS)!
+    assert.deepEqual([twice.found, twice.lost, twice.doubled, twice.foreign], [2, 0, 1, 0])
+  })
 
   it('calls a transaction that stays open wrong', () => {
     const verdict = compare({ records, open: ['orders.x-0'] }, new Decoder(schemas), 'orders', expected)

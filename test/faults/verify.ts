@@ -24,6 +24,8 @@ export interface Verdict {
 }
 
 const EXAMPLES = 3
+/** The alerts that the wall clock makes, apart from those that the input does. */
+export const STALLS = `${TOPICS.alerts}, STALLED`
 
 /** Columns that the wall clock gives. */
 const CLOCK_COLUMNS = new Set(['processed_at', 'calculated_at'])
@@ -61,13 +63,15 @@ export function compare(
   const found = new Map<string, Row[]>()
   for (const record of records) {
     if (record.mark) continue
-    const name = record.topic.slice(application.length + 1)
+    const topic = record.topic.slice(application.length + 1)
+    const row = rowOf(topic, record, decoder)
+    const name = topic === TOPICS.alerts && isStall(row) ? STALLS : topic
     const rows = found.get(name) ?? []
     found.set(name, rows)
-    rows.push(rowOf(name, record, decoder))
+    rows.push(row)
   }
   const topics = [...expected].map(([topic, rows]) => resultOf(topic, rows, found.get(topic) ?? []))
-  return { topics, open }
+  return { topics: [...topics, resultOfStalls(found.get(STALLS) ?? [])], open }
 }
 
 export function isWrong({ topics, open }: Verdict): boolean {
@@ -119,6 +123,16 @@ function resultOf(topic: string, expected: readonly Row[], found: readonly Row[]
     say('foreign', row)
   }
   return { topic, expected: expected.length, found: found.length, lost, doubled, foreign, examples }
+}
+
+/** Which there are the clock decides; two of one silence there must not be. */
+function resultOfStalls(rows: readonly Row[]): TopicResult {
+  const silences = rows.map((row) => String((JSON.parse(row) as { window_start: number }).window_start))
+  return resultOf(STALLS, [...new Set(silences)], silences)
+}
+
+function isStall(row: Row): boolean {
+  return row.includes('"alert_type":"STALLED"')
 }
 
 function countsOf(rows: readonly Row[]): Map<Row, number> {
