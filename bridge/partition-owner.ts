@@ -1,5 +1,5 @@
 import { systemTimer, type Clock } from '../config/clock.ts'
-import { BatchBuilder } from '../log/batch.ts'
+import { BatchBuilder, type ProduceBatch } from '../log/batch.ts'
 import { LogError } from '../log/errors.ts'
 import { lastValues } from '../log/last-values.ts'
 import type { Log, TransactionalProducer } from '../log/port.ts'
@@ -90,7 +90,7 @@ export class PartitionOwner {
   #open: OpenSource[] = []
   #queue: Promise<void> = Promise.resolve()
   #failed: Error | null = null
-  /** The offset of a record that was committed to the positions when they were opened. */
+  /** The offset of the last record that this owner has committed to its positions. */
   #barrier = -1
   #failures = 0
 
@@ -169,12 +169,13 @@ export class PartitionOwner {
         if (isEndOf(stop, error)) return 'stopped'
         if (!isPassing(error)) throw error
         if (error.code === 'FENCED') return 'fenced'
-        await this.#backOff(error, stop)
+        await this.backOff(error, stop)
       }
     }
   }
 
-  async #backOff(error: LogError, stop: AbortSignal): Promise<void> {
+  /** Waits, longer each time, after an error behind which all is opened again; said once until a write succeeds. */
+  async backOff(error: LogError, stop: AbortSignal): Promise<void> {
     const backoffMs = Math.min(this.#options.firstBackoffMs * 2 ** this.#failures, MAX_BACKOFF_MS)
     if (this.#failures++ === 0) {
       this.#say(
@@ -270,9 +271,11 @@ export class PartitionOwner {
     if (producer === null)
       throw new LogError('INVALID_STATE', `source partition ${this.partition} is not open.`)
     try {
+      const batches = contents.flatMap((content) => content.batches())
       producer.begin()
-      await producer.send(contents.flatMap((content) => content.batches()))
+      const offsets = await producer.send(batches)
       await producer.commit()
+      this.#raiseBarrier(batches, offsets)
     } catch (error) {
       this.#failed = error as Error
       throw error
@@ -280,6 +283,14 @@ export class PartitionOwner {
     if (this.#failures === 0) return
     this.#failures = 0
     this.#say('RECOVERED', 'writing again.')
+  }
+
+  #raiseBarrier(batches: readonly ProduceBatch[], offsets: readonly number[]): void {
+    const topic = sourcesTopic(this.#options.application)
+    for (const [i, batch] of batches.entries()) {
+      if (batch.topic !== topic || batch.partition !== this.partition) continue
+      this.#barrier = Math.max(this.#barrier, offsets[i]! + batch.count - 1)
+    }
   }
 
   #say(code: SourceNotice['code'], message: string): void {

@@ -53,7 +53,7 @@ export interface SourceWriterOptions {
 const ENVELOPE_BYTES = 512
 const MOST_BYTES_A_CHARACTER = 3
 
-/** A T that only the reader's clock moved is written this often. */
+/** A T that only the reader's clock moved, or that stands still while records come, is written this often. */
 const HEARTBEAT_MS = 1_000
 
 /**
@@ -71,6 +71,8 @@ export class SourceWriter implements RecordSink {
 
   #t: number | null
   #heartbeatT: number | null
+  /** By the clock. */
+  #heartbeatMs: number
   #unclosedE: number | null
   #processed: number
   #invalid: number
@@ -87,6 +89,7 @@ export class SourceWriter implements RecordSink {
     const { record } = options
     this.#t = record.t
     this.#heartbeatT = record.t
+    this.#heartbeatMs = options.clock.nowMs()
     this.#unclosedE = record.unclosedE
     this.#processed = record.processed
     this.#invalid = record.invalid
@@ -199,14 +202,13 @@ export class SourceWriter implements RecordSink {
     const positions = reader.takePositions()
     const moved = content.records > 0 || positions.length > 0
     const t = latest(this.#t, reader.promiseMs(nowMs))
-    const heartbeatT = this.#heartbeatT
-    const advanced =
-      t !== null && (heartbeatT === null || (t > heartbeatT && (moved || t - heartbeatT >= HEARTBEAT_MS)))
-    if (!moved && !advanced) return
+    const isHeard = this.#isHeard(t, moved, nowMs)
+    if (!moved && !isHeard) return
     this.#t = t
-    if (advanced) {
+    if (t !== null && isHeard) {
       content.markAll({ kind: 'heartbeat', writer: this.#options.name, t })
       this.#heartbeatT = t
+      this.#heartbeatMs = nowMs
     }
     const record = this.#record()
     const stored = encodeSourceRecord(this.#options.name, record)
@@ -227,6 +229,14 @@ export class SourceWriter implements RecordSink {
   /** Resolves when all that was flushed is committed. */
   async settled(): Promise<void> {
     await this.#inFlight
+  }
+
+  /** Whether to write a heartbeat: where T has risen, and now and then where it stands still though records come. */
+  #isHeard(t: number | null, moved: boolean, nowMs: number): boolean {
+    const before = this.#heartbeatT
+    if (t === null || before === null) return t !== null
+    if (moved) return t > before || nowMs - this.#heartbeatMs >= HEARTBEAT_MS
+    return t - before >= HEARTBEAT_MS
   }
 
   #record(): SourceRecord {

@@ -285,8 +285,12 @@ export class Sources {
     } catch (error) {
       if (isEndOf(signal, error)) return false
       if (!isPassing(error)) throw error
-      if (error.code === 'FENCED') this.#noteFenced(writer)
-      else this.#mustReopen = true
+      if (error.code === 'FENCED') {
+        this.#noteFenced(writer)
+        return false
+      }
+      this.#mustReopen = true
+      await writer.backOff(error, signal)
       return false
     }
   }

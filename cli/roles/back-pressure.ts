@@ -47,6 +47,10 @@ export class BackPressure {
     return this.#held?.promise
   }
 
+  get isOn(): boolean {
+    return this.#held !== null
+  }
+
   stop(): void {
     if (this.#timer !== null) clearInterval(this.#timer)
     this.#timer = null

@@ -35,6 +35,8 @@ function ownerOf(value: string, { pipeline, own, foreign }: SourceNames): [sourc
   const [, name, path] = NAMED.exec(value) ?? []
   if (name !== undefined && path !== undefined) {
     if (own.includes(name)) {
+      const isPath = own.length === 1 && existsSync(resolve(value)) && !existsSync(resolve(path))
+      if (isPath) return [name, value]
       if (path !== '') return [name, path]
       throw new CliError('BAD_USAGE', `--input ${value} names no file: write it behind the '='.`)
     }

@@ -114,5 +114,6 @@ export class Watch {
 }
 
 function isExpected(error: unknown): error is Error & { readonly code: string } {
+  if (error instanceof TypeError || error instanceof RangeError) return false
   return error instanceof Error && 'code' in error && typeof error.code === 'string'
 }

@@ -95,8 +95,10 @@ export async function openRun(options: RunOptions): Promise<Run> {
     await log.admin.createTopics([
       { name: sourcesTopic(plan.application), ...sourcesTopicConfig(plan.partitions) },
     ])
+    let pressure: BackPressure | null = null
+    const isInputHeld = (): boolean => pressure?.isOn ?? false
     const worker = roles.has('process')
-      ? await openWorker({ stores, log, plan, schemaIds, telemetry, options })
+      ? await openWorker({ stores, log, plan, schemaIds, telemetry, options, isInputHeld })
       : null
     const sinks =
       warehouse === null
@@ -116,7 +118,7 @@ export async function openRun(options: RunOptions): Promise<Run> {
           })
     for (const sink of sinks) closers.unshift(() => sink.close())
     const lags = new Lags(log, plan, sinks)
-    const pressure = new BackPressure({
+    pressure = new BackPressure({
       lag: () => lags.look(),
       everyMs: LOOK_EVERY_MS[settings.stack === null ? 'embedded' : 'stack'],
     })
@@ -145,10 +147,11 @@ interface WorkerParts {
   readonly schemaIds: ReadonlyMap<string, number>
   readonly telemetry: Telemetry | null
   readonly options: RunOptions
+  readonly isInputHeld: () => boolean
 }
 
 async function openWorker(parts: WorkerParts): Promise<Worker> {
-  const { stores, log, plan, schemaIds, telemetry, options } = parts
+  const { stores, log, plan, schemaIds, telemetry, options, isInputHeld } = parts
   const { instance, commitIntervalMs, stateCacheMib } = options.settings
   const state = await stores.openState(plan.application)
   return new Worker({
@@ -156,6 +159,7 @@ async function openWorker(parts: WorkerParts): Promise<Worker> {
     state: telemetry?.observedState(state) ?? state,
     plan,
     schemaIds,
+    isInputHeld,
     clock: options.clock,
     commitRecords: COMMIT_RECORDS[options.settings.stack === null ? 'embedded' : 'stack'],
     ...(instance !== null && { instance }),

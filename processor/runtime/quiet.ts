@@ -1,21 +1,20 @@
-/** How long a task's input has had nothing to give. */
+/** More than passes between two polls, unless the process, the machine or its clock stood still or leapt. */
+const MOST_MS = 1_000
+
+/** For how long a task's input has had nothing to give, as far as polls have seen it. */
 export class Quiet {
-  /** Up to the poll before the last: who was stopped for an hour has polled once more since then. */
-  confirmedMs = 0
-  #sinceMs: number | null = null
-  #forMs = 0
+  forMs = 0
+  #lastMs: number | null = null
 
   /** A poll gave nothing. */
   goesOn(nowMs: number): void {
-    this.#sinceMs ??= nowMs
-    this.confirmedMs = this.#forMs
-    this.#forMs = nowMs - this.#sinceMs
+    if (this.#lastMs !== null) this.forMs += Math.min(Math.max(0, nowMs - this.#lastMs), MOST_MS)
+    this.#lastMs = nowMs
   }
 
   /** Something came, or could not have. */
   end(): void {
-    this.#sinceMs = null
-    this.#forMs = 0
-    this.confirmedMs = 0
+    this.forMs = 0
+    this.#lastMs = null
   }
 }

@@ -112,7 +112,6 @@ export class Task {
     this.#state = state
     this.#checkpoint = checkpoint
     this.#owner = owner
-    this.#quiet.end()
   }
 
   get hasMoved(): boolean {
@@ -137,7 +136,7 @@ export class Task {
       return false
     }
     this.#quiet.goesOn(this.#dependencies.clock.nowMs())
-    if (!stalls.some((operator) => operator.isDue(this.#quiet.confirmedMs))) return false
+    if (!stalls.some((operator) => operator.isDue(this.#quiet.forMs))) return false
     this.#moved = true
     return true
   }
@@ -190,13 +189,14 @@ export class Task {
     this.#context.nowMs = this.#dependencies.clock.nowMs()
     // What windows emit was taken in when the records that closed them were.
     this.#context.ingestionMs = this.#time.ingested
+    // In front of the windows, which may fold it.
+    for (const operator of this.#compiled.stalls) {
+      if (operator.isDue(this.#quiet.forMs)) operator.tell(this.#context)
+    }
     for (const operator of this.#compiled.windows) {
       const { prefixes, segments } = await operator.close(this.#state, this.#context)
       this.#droppedPrefixes.push(...prefixes)
       this.#segments.close(operator.store.id, segments)
-    }
-    for (const operator of this.#compiled.stalls) {
-      if (operator.isDue(this.#quiet.confirmedMs)) operator.tell(this.#context)
     }
     for (const { store } of this.#compiled.dedupes) {
       const { prefixes, segments } = store.expire(this.#time.ingested)
@@ -356,7 +356,7 @@ export class Task {
       operator.store.restore(this.#segments.of(operator.store.id))
     }
     for (const { store } of this.#compiled.dedupes) store.restore(this.#segments.of(store.id))
-    for (const operator of this.#compiled.stalls) operator.restore(record.stalls?.[operator.name] ?? null)
+    for (const operator of this.#compiled.stalls) operator.restore(record.stalls?.[operator.name])
   }
 
   #stallsProgress(): Pick<TaskRecord, 'stalls'> {

@@ -36,6 +36,8 @@ export interface WorkerOptions {
   readonly cacheBytes?: number
   /** A task with no more changelog records to restore is opened before its group goes on. Default 10,000. */
   readonly inlineRestoreRecords?: number
+  /** Whether whoever fills the inputs is held back by us: what does not come then is no stall. Default: never. */
+  readonly isInputHeld?: () => boolean
   readonly onStep?: StepObserver
   readonly events?: WorkerEvents
   /** Told in words what a person should know: waits, recoveries, restores. */
@@ -55,6 +57,7 @@ export function workerSettings(options: WorkerOptions) {
     fetchBytes: 1024 * 1024,
     cacheBytes: 48 * 1024 * 1024,
     inlineRestoreRecords: 10_000,
+    isInputHeld: () => false,
     events: {},
     report: (): void => {},
     ...options,

@@ -222,7 +222,7 @@ export class Worker {
   /** A source that is silent for too long is told of by a commit that no record brings about. */
   #noteQuiet(): void {
     if (!this.#watchesSources) return
-    const isResting = this.#patience.standingBack.isOn || this.#held.length > 0
+    const isResting = this.#patience.standingBack.isOn || this.#settings.isInputHeld()
     for (const task of this.tasks) if (task.noteQuiet(isResting)) this.#schedule.moved()
   }
 

@@ -62,6 +62,8 @@ class Crash extends Error {
 
 /** The group's default. */
 const SESSION_TIMEOUT_MS = 10_000
+/** Longer than a worker's own, so that hours of virtual time do not take minutes. */
+const POLL_MS = 1_000
 
 interface SourceState {
   readonly node: SourceNode
@@ -195,6 +197,14 @@ export class PipelineDriver {
       await (this.#workers[process] ??= this.#newWorker(process)).runOnce(0)
       return true
     })
+  }
+
+  /** Time passes, in which a process polls as it does where nothing comes. It restarts after crashes. */
+  async pass(ms: number, process = 0): Promise<void> {
+    for (let left = ms; left > 0; left -= POLL_MS) {
+      this.clock.advance(Math.min(left, POLL_MS))
+      await this.step(process)
+    }
   }
 
   /** Runs, restarting after crashes, until everything written so far is processed and committed. */

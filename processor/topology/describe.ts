@@ -30,8 +30,11 @@ export function describeMermaid(plan: Plan): string {
       }
       if (node.kind === 'source')
         lines.push(`  t${ids.get(node)}([${quoted(sub.inputTopic)}]) --> ${ids.get(node)}`)
-      if (node.kind === 'sink')
-        lines.push(`  ${ids.get(node)} --> t${ids.get(node)}([${quoted(plan.topicOf(node))}])`)
+      if (node.kind === 'sink') {
+        const topic = `t${ids.get(node.sameAs ?? node)}`
+        const shape = node.sameAs === null ? `([${quoted(plan.topicOf(node))}])` : ''
+        lines.push(`  ${ids.get(node)} --> ${topic}${shape}`)
+      }
     }
   }
   return `${lines.join('\n')}\n`

@@ -65,8 +65,8 @@ function assertAsModel({ records, marks }: Contents, minutes: Minutes): void {
     const heartbeats = here.flatMap((mark) => (mark.kind === 'heartbeat' ? [mark.t] : []))
     assert.deepEqual(
       heartbeats,
-      [...new Set(heartbeats)].sort((a, b) => a - b),
-      'T only rises',
+      heartbeats.toSorted((a, b) => a - b),
+      'T never falls',
     )
     assert.equal(heartbeats.at(-1), greatest - HOUR_MS)
     assert.deepEqual(here.at(-1), { kind: 'end', e: greatest })
@@ -195,6 +195,24 @@ describe('sources: what they write, whatever happens', () => {
     }
     assert.equal(seen[1], seen[0])
     assert.equal(seen[2], seen[0])
+  })
+
+  it('says in every partition that it is there, also while its records are behind T', async () => {
+    const log = await newLog()
+    const minutes = [500, ...Array.from({ length: 30 }, (_, id) => id)]
+    const path = await scratch.file('behind.ndjson', content(minutes))
+    let nowMs = START_MS
+    await run({
+      log,
+      input: files({ paths: [path], chunkBytes: 100 }),
+      transaction: { maxRecords: 1 },
+      clock: { nowMs: () => (nowMs += 100) },
+    })
+    const { marks } = await readTopic(log)
+    for (const here of marks) {
+      const beats = here.filter(({ kind }) => kind === 'heartbeat')
+      assert.ok(beats.length > 2, `${beats.length} heartbeats`)
+    }
   })
 
   it('counts the records that come behind the watermark', async () => {
@@ -363,6 +381,44 @@ describe('sources: what they write, whatever happens', () => {
     await run({ log: deposedLeader(log, 'shop.sources', old!, 5), input })
     const { records } = await readTopic(log)
     assert.deepEqual(records.map(({ key }) => key).sort(), ['o-0', 'o-1', 'o-2'])
+  })
+
+  it('closes what it read, also where the leader of its positions is deposed while it reads', async () => {
+    const log = await newLog({ homes: 1 })
+    const path = await scratch.file('deposed-later.ndjson', content([1, 2]))
+    const place = { topic: 'shop.sources', partition: 0 }
+    // As the opening sees it: right behind the opened record.
+    const atOpening = { start: 0, stable: 1, end: 1 }
+    const summary = await run({
+      log: deposedLeader(log, place.topic, atOpening, 4),
+      input: files({ paths: [path] }),
+    })
+    assert.equal(summary.endMarkMs, START_MS + 2 * 60_000)
+    assertAsModel(await readTopic(log), [1, 2])
+    const second = await run({ log, input: files({ paths: [path] }) })
+    assert.deepEqual([second.endMarkMs, second.sources[0]!.processed], [null, 0])
+  })
+
+  it('says once that it cannot write the end mark, and pauses longer and longer', async () => {
+    const log = await newLog({ homes: 1 })
+    const path = await scratch.file('unwritten.ndjson', content([1, 2]))
+    const notices: SourceNotice[] = []
+    const stop = new AbortController()
+    let commits = 0
+    let refused = 0
+    // Of the opened record and of the records; those of opened records on.
+    const failing = inFront(log, 'commit', () => {
+      if (++commits <= 2 || commits % 2 === 0) return
+      if (++refused === 5) stop.abort()
+      throw new LogError('UNAVAILABLE', 'nobody leads the partition')
+    })
+    const input = files({ paths: [path] })
+    const { outcome } = await run({ log: failing, input, signal: stop.signal, notices })
+    assert.equal(outcome, 'stopped')
+    assert.deepEqual(
+      notices.map(({ code }) => code),
+      ['RETRYING'],
+    )
   })
 
   it('closes all sources of a run with one mark of the greatest event time, whoever ends last', async () => {

@@ -289,7 +289,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'the stall that was told of is forgotten',
-    edits: [{ file: STALLS, find: '    this.#toldMs = toldMs ?? -Infinity\n', replace: '    void toldMs\n' }],
+    edits: [{ file: STALLS, find: '(toldMs ?? -Infinity)\n', replace: '-Infinity\n' }],
     family: 'sources that stall',
   },
   {

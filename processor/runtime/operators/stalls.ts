@@ -68,7 +68,9 @@ export class StallsOperator {
     return this.#toldMs === -Infinity ? null : this.#toldMs
   }
 
-  restore(toldMs: number | null): void {
-    this.#toldMs = toldMs ?? -Infinity
+  /** @param toldMs as {@link progress} gave it; undefined: the task stood here before the operator was there */
+  restore(toldMs: number | null | undefined): void {
+    // What was silent before it was there, perhaps since it has ended, is none of its stalls.
+    this.#toldMs = toldMs === undefined ? this.#dependencies.time.ingested : (toldMs ?? -Infinity)
   }
 }

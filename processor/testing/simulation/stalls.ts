@@ -24,41 +24,55 @@ export function wrongStalls(cluster: SimulatedCluster, plan: Plan, isUntroubled:
       }
     }
   }
-  const lastWords = lastWordsOf(cluster, plan)
+  const words = wordsOf(cluster, plan)
   const found: string[] = []
   for (const { since, noticed_at } of told) {
-    if (told.filter((other) => other.since === since).length > 1)
+    const word = words.get(since)
+    if (told.filter((other) => other.since === since).length > 1) {
       found.push(`the stall since ${since} is told of twice`)
-    if (!lastWords.has(since))
-      found.push(`nothing of the source was taken in at ${since}, since when it stalls`)
+    }
+    if (word === undefined) found.push(`nothing of the source was taken in at ${since}, since when it stalls`)
+    else if (word.isEnd) found.push(`the source had ended at ${since}, since when it stalls`)
     if (noticed_at - since < TIMING.stalledAfterMs) {
       found.push(`the source was silent from ${since} to ${noticed_at} only`)
     }
+    if (isUntroubled && word !== undefined && word.silentMs < TIMING.stalledAfterMs) {
+      found.push(`the source was silent for ${word.silentMs} ms only from ${since} on`)
+    }
   }
-  if (isUntroubled) {
-    for (const [since, silentMs] of lastWords) {
-      if (silentMs > TIMING.stalledAfterMs + LOOKS_MS && !told.some((stall) => stall.since === since)) {
-        found.push(`nobody was told of the stall since ${since}`)
-      }
+  if (!isUntroubled) return found
+  for (const [since, { silentMs, isEnd }] of words) {
+    const isDue = silentMs > TIMING.stalledAfterMs + LOOKS_MS && silentMs < Infinity && !isEnd
+    if (isDue && !told.some((stall) => stall.since === since)) {
+      found.push(`nobody was told of the stall since ${since}`)
     }
   }
   return found
 }
 
-/** When something of the source was taken in, and for how long nothing followed; 0 behind the end of its input. */
-function lastWordsOf(cluster: SimulatedCluster, plan: Plan): Map<number, number> {
-  const words = new Map<number, number>()
-  let lastMs: number | null = null
-  let isEnded = false
+interface Word {
+  /** For how long nothing followed. */
+  readonly silentMs: number
+  /** It was the end mark. */
+  readonly isEnd: boolean
+}
+
+/** What of the source was taken in, by when. */
+function wordsOf(cluster: SimulatedCluster, plan: Plan): Map<number, Word> {
+  const words = new Map<number, Word>()
+  let last = null as { atMs: number; isEnd: boolean } | null
   for (const { batch } of cluster.topic(sourceTopicOf(plan))!.partitions[0]!.inspect()) {
     for (let i = 0; i < batch.count; i++) {
       const atMs = batch.timestampAt(i)
-      if (lastMs !== null && atMs > lastMs) words.set(lastMs, isEnded ? 0 : atMs - lastMs)
-      lastMs = atMs
-      isEnded =
-        batch.headerAt(i, MARK_HEADER) === undefined ? isEnded : decodeMark(batch.valueAt(i)!).kind === 'end'
+      if (last !== null && atMs > last.atMs) {
+        words.set(last.atMs, { silentMs: atMs - last.atMs, isEnd: last.isEnd })
+      }
+      const isMark = batch.headerAt(i, MARK_HEADER) !== undefined
+      // Only a mark speaks for the source as a whole.
+      const isEnd = isMark ? decodeMark(batch.valueAt(i)!).kind === 'end' : (last?.isEnd ?? false)
+      last = { atMs, isEnd }
     }
   }
-  if (lastMs !== null) words.set(lastMs, 0)
+  if (last !== null) words.set(last.atMs, { silentMs: Infinity, isEnd: last.isEnd })
   return words
 }

@@ -272,7 +272,7 @@ describe('millrace status --watch', () => {
     const command = `"${process.execPath}" "${BIN}" status orders --watch --data-dir data`
     const said = spawnSync(
       'script',
-      ['-qefc', `stty cols 80 rows 24; timeout --foreground -s INT 6 ${command}`, '/dev/null'],
+      ['-qefc', `stty cols 80 rows 24; timeout --foreground -s INT 15 ${command}`, '/dev/null'],
       { cwd, encoding: 'utf8', input: '', env: { ...process.env, TERM: 'xterm-256color' } },
     )
     const screen = new Screen(80, 24)
