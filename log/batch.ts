@@ -27,6 +27,7 @@ export class RecordBatch {
   readonly timestampMs: number
   /** Per-record ingestion times, where a topic holds its producers' times; else null. */
   readonly timestampsMs: Float64Array | null
+  readonly #lease: { release(): void } | null
 
   constructor(fields: {
     topic: string
@@ -38,6 +39,7 @@ export class RecordBatch {
     nextOffset: number
     timestampMs: number
     timestampsMs?: Float64Array | null
+    lease?: { release(): void }
   }) {
     this.topic = fields.topic
     this.partition = fields.partition
@@ -48,6 +50,12 @@ export class RecordBatch {
     this.nextOffset = fields.nextOffset
     this.timestampMs = fields.timestampMs
     this.timestampsMs = fields.timestampsMs ?? null
+    this.#lease = fields.lease ?? null
+  }
+
+  /** Nobody looks at it any more: its memory may go at once. Needs not be called. */
+  release(): void {
+    this.#lease?.release()
   }
 
   offsetAt(index: number): number {

@@ -1,12 +1,16 @@
+import type { MemoryLease } from './memory-lease.ts'
 import { HEADERS_END, KEY_END, KEY_START, OFFSET_DELTA, RecordBatch, STRIDE, VALUE_END } from '../batch.ts'
 
 /** A fetched batch that is handed out piece by piece, as much as each caller wants. */
 export class BatchSlices {
   readonly #batch: RecordBatch
+  readonly #lease: MemoryLease | null
   #next = 0
 
-  constructor(batch: RecordBatch) {
+  /** @param lease of the memory that the batch lies in; null: it is left to the garbage collector */
+  constructor(batch: RecordBatch, lease: MemoryLease | null) {
     this.#batch = batch
+    this.#lease = lease?.retain() ?? null
   }
 
   get isEmpty(): boolean {
@@ -29,7 +33,10 @@ export class BatchSlices {
       while (to < batch.count && endOf(batch, to) - start <= maxBytes) to++
     }
     this.#next = to
-    return from === 0 && to === batch.count ? batch : slice(batch, from, to)
+    const lease = this.#lease?.retain() ?? null
+    const taken = slice(batch, from, to, lease)
+    if (this.isEmpty) this.#lease?.release()
+    return taken
   }
 
   #startOf(index: number): number {
@@ -37,8 +44,9 @@ export class BatchSlices {
   }
 }
 
-function slice(batch: RecordBatch, from: number, to: number): RecordBatch {
-  const positions = batch.positions.slice(from * STRIDE, to * STRIDE)
+function slice(batch: RecordBatch, from: number, to: number, lease: MemoryLease | null): RecordBatch {
+  const isWhole = from === 0 && to === batch.count
+  const positions = isWhole ? batch.positions : batch.positions.slice(from * STRIDE, to * STRIDE)
   const baseOffset = batch.offsetAt(from)
   const moved = baseOffset - batch.baseOffset
   for (let row = 0; row < positions.length; row += STRIDE) positions[row + OFFSET_DELTA]! -= moved
@@ -53,6 +61,7 @@ function slice(batch: RecordBatch, from: number, to: number): RecordBatch {
     nextOffset: isLast ? batch.nextOffset : batch.offsetAt(to - 1) + 1,
     timestampMs: batch.timestampMs,
     timestampsMs: batch.timestampsMs === null ? null : batch.timestampsMs.slice(from, to),
+    ...(lease !== null && { lease }),
   })
 }
 

@@ -3,6 +3,7 @@ import { LogError } from '../errors.ts'
 import type { TopicPartition } from '../port.ts'
 import { BatchSlices } from './batch-slices.ts'
 import { isPassing, KAFKA, kafkaError, nameOf } from './errors.ts'
+import type { MemoryLease } from './memory-lease.ts'
 import { outOfRange } from './hardening/silent-offset-reset.ts'
 import { FetchTurn } from './hardening/stale-fetches.ts'
 import { decodeRecords } from './record-batch/decode.ts'
@@ -65,7 +66,7 @@ export class FetchedPartition implements TopicPartition {
    * Takes in what a broker answered to a fetch from `fetchOffset`.
    * @returns an error that passes; one that does not is kept for whoever reads
    */
-  accept(answer: FetchAnswer): Error | null {
+  accept(answer: FetchAnswer, lease: MemoryLease | null = null): Error | null {
     const fetchOffset = this.#fetchOffset!
     const { errorCode } = answer
     try {
@@ -80,7 +81,7 @@ export class FetchedPartition implements TopicPartition {
       })
       this.#fetchOffset = nextOffset
       for (const batch of batches) {
-        const slices = new BatchSlices(batch)
+        const slices = new BatchSlices(batch, batch.buffer.buffer === answer.records.buffer ? lease : null)
         this.#slices.push(slices)
         this.#bufferedBytes += slices.bytes
       }

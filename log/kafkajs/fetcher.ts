@@ -2,6 +2,7 @@ import type { RecordBatch } from '../batch.ts'
 import type { Client } from './client.ts'
 import { isPassing } from './errors.ts'
 import type { FetchedPartition } from './fetched-partition.ts'
+import { MemoryLease } from './memory-lease.ts'
 import { fetchRequest, type FetchResult } from './requests/fetch.ts'
 import type { Retry } from './retry.ts'
 
@@ -184,11 +185,12 @@ export class Fetcher {
     let passing: Error | null = null
     const failed: FetchedPartition[] = []
     let isAnyReady = false
+    const lease = leaseOf(answer)
     for (const fetched of answer.partitions) {
       const index = byName.get(`${fetched.topic} ${fetched.partition}`)
       if (index === undefined || !isWanted[index]!()) continue
       const partition = wanted[index]!
-      const error = partition.accept(fetched)
+      const error = partition.accept(fetched, lease)
       if (error !== null) {
         passing = error
         failed.push(partition)
@@ -242,4 +244,13 @@ export class Fetcher {
       this.#isLocating = false
     }
   }
+}
+
+/** Smaller ones may share their memory with others. */
+const LEAST_BYTES = 64 * 1024
+
+function leaseOf({ partitions }: FetchResult): MemoryLease | null {
+  const memory = partitions[0]?.records.buffer
+  if (!(memory instanceof ArrayBuffer) || memory.byteLength < LEAST_BYTES) return null
+  return new MemoryLease(memory)
 }

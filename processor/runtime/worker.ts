@@ -248,9 +248,11 @@ export class Worker {
         return processed
       }
       this.#held.shift()
-      if (task === undefined) continue
-      processed += batch.count
-      if (batch.count > 0) this.#schedule.processed(batch.count, batch.timestampAt(0))
+      if (task !== undefined) {
+        processed += batch.count
+        if (batch.count > 0) this.#schedule.processed(batch.count, batch.timestampAt(0))
+      }
+      batch.release()
     }
     if (this.#patience.standingBack.isOn && !this.#committer.isUnderWay) this.#goOn()
     return processed

@@ -1,0 +1,21 @@
+/**
+ * The memory of a response, given back as soon as the last of its batches is done with: left to the garbage collector,
+ * dead responses outweigh what lives. A view that is read afterwards is empty, never another's bytes.
+ */
+export class MemoryLease {
+  readonly #memory: ArrayBuffer
+  #holders = 0
+
+  constructor(memory: ArrayBuffer) {
+    this.#memory = memory
+  }
+
+  retain(): this {
+    this.#holders++
+    return this
+  }
+
+  release(): void {
+    if (--this.#holders === 0) this.#memory.transfer(0)
+  }
+}
