@@ -13,6 +13,11 @@ export const HEADERS_END = 5
 export const OFFSET_DELTA = 6
 export const STRIDE = 7
 
+/** Of the memory that a batch lies in. */
+export interface Lease {
+  release(): void
+}
+
 /** Consecutive records of one partition, in offset order. Offsets may have gaps (compaction, marks). */
 export class RecordBatch {
   readonly topic: string
@@ -27,7 +32,7 @@ export class RecordBatch {
   readonly timestampMs: number
   /** Per-record ingestion times, where a topic holds its producers' times; else null. */
   readonly timestampsMs: Float64Array | null
-  readonly #lease: { release(): void } | null
+  #lease: Lease | null = null
 
   constructor(fields: {
     topic: string
@@ -39,7 +44,6 @@ export class RecordBatch {
     nextOffset: number
     timestampMs: number
     timestampsMs?: Float64Array | null
-    lease?: { release(): void }
   }) {
     this.topic = fields.topic
     this.partition = fields.partition
@@ -50,12 +54,18 @@ export class RecordBatch {
     this.nextOffset = fields.nextOffset
     this.timestampMs = fields.timestampMs
     this.timestampsMs = fields.timestampsMs ?? null
-    this.#lease = fields.lease ?? null
   }
 
-  /** Nobody looks at it any more: its memory may go at once. Needs not be called. */
+  /** Its memory is lent: whoever made it is told when it is released. */
+  hold(lease: Lease): void {
+    this.#lease = lease
+  }
+
+  /** Nobody looks at it any more: its memory may go at once. Need not be called. */
   release(): void {
-    this.#lease?.release()
+    const lease = this.#lease
+    this.#lease = null
+    lease?.release()
   }
 
   offsetAt(index: number): number {

@@ -1,5 +1,5 @@
-import type { MemoryLease } from './memory-lease.ts'
 import { HEADERS_END, KEY_END, KEY_START, OFFSET_DELTA, RecordBatch, STRIDE, VALUE_END } from '../batch.ts'
+import type { MemoryLease } from './memory-lease.ts'
 
 /** A fetched batch that is handed out piece by piece, as much as each caller wants. */
 export class BatchSlices {
@@ -33,10 +33,12 @@ export class BatchSlices {
       while (to < batch.count && endOf(batch, to) - start <= maxBytes) to++
     }
     this.#next = to
-    const lease = this.#lease?.retain() ?? null
-    const taken = slice(batch, from, to, lease)
-    if (this.isEmpty) this.#lease?.release()
-    return taken
+    const isWhole = from === 0 && to === batch.count
+    const piece = isWhole ? batch : slice(batch, from, to)
+    if (this.#lease === null) return piece
+    piece.hold(this.#lease.retain())
+    if (this.isEmpty) this.#lease.release()
+    return piece
   }
 
   #startOf(index: number): number {
@@ -44,9 +46,8 @@ export class BatchSlices {
   }
 }
 
-function slice(batch: RecordBatch, from: number, to: number, lease: MemoryLease | null): RecordBatch {
-  const isWhole = from === 0 && to === batch.count
-  const positions = isWhole ? batch.positions : batch.positions.slice(from * STRIDE, to * STRIDE)
+function slice(batch: RecordBatch, from: number, to: number): RecordBatch {
+  const positions = batch.positions.slice(from * STRIDE, to * STRIDE)
   const baseOffset = batch.offsetAt(from)
   const moved = baseOffset - batch.baseOffset
   for (let row = 0; row < positions.length; row += STRIDE) positions[row + OFFSET_DELTA]! -= moved
@@ -61,7 +62,6 @@ function slice(batch: RecordBatch, from: number, to: number, lease: MemoryLease 
     nextOffset: isLast ? batch.nextOffset : batch.offsetAt(to - 1) + 1,
     timestampMs: batch.timestampMs,
     timestampsMs: batch.timestampsMs === null ? null : batch.timestampsMs.slice(from, to),
-    ...(lease !== null && { lease }),
   })
 }
 

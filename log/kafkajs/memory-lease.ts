@@ -1,8 +1,10 @@
+import type { Lease } from '../batch.ts'
+
 /**
  * The memory of a response, given back as soon as the last of its batches is done with: left to the garbage collector,
  * dead responses outweigh what lives. A view that is read afterwards is empty, never another's bytes.
  */
-export class MemoryLease {
+export class MemoryLease implements Lease {
   readonly #memory: ArrayBuffer
   #holders = 0
 

@@ -29,7 +29,7 @@ describe('the memory of a response', () => {
       pieces.map(({ count }) => count),
       [2, 3, 3],
     )
-    for (const piece of pieces) piece.release()
+    for (const piece of [...pieces, ...pieces]) piece.release()
     assert.equal(memory.length, 100, 'a piece of the second batch is to be handed out yet')
     const last = two!.take(100)
     assert.equal(last.valueAt(1)!.toString(), 'x'.repeat(VALUE_BYTES))
