@@ -100,8 +100,8 @@ class AlertStage {
       ],
       {
         KAFKA_BROKERS: this.#parts.brokers,
-        // A process that was killed is missed after so long.
-        KAFKA_SESSION_TIMEOUT_MS: '1500',
+        // A process that was killed is missed after so long; one that is slow must not be.
+        KAFKA_SESSION_TIMEOUT_MS: '4000',
         ALERT_WEBHOOK_URL: this.#parts.server.url,
         MILLRACE_LOG_LEVEL: 'silent',
       },
