@@ -59,11 +59,9 @@ export class PartitionRecord {
     })
     try {
       for (const record of records) await record.#producer.init()
-      const stored = await lastValues(
-        log,
-        { topic, partition: PARTITION },
-        { onWait: options.notice, barrier: -1 },
-      )
+      const place = { topic, partition: PARTITION }
+      // No barrier: what a deposed leader leaves out is told again, under the same keys.
+      const stored = await lastValues(log, place, { onWait: options.notice, barrier: -1 })
       for (const record of records) record.#read(stored)
     } catch (error) {
       for (const record of records) await record.close()
