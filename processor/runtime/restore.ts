@@ -102,7 +102,7 @@ export async function restoreTask(
   let checkpoint = meta.checkpoint
   let applied = 0
   const windowsFrom = Math.max(checkpoint.windows, windowsRange.start)
-  const windowsEnd = windowsRange.stable
+  const windowsEnd = Math.min(windowsRange.stable, coveredBy(record))
   await readUntil(log, windows, { ...reading, from: windowsFrom, end: windowsEnd }, async (batch) => {
     const end = { ...checkpoint, windows: batch.nextOffset }
     await state.apply({
@@ -227,6 +227,15 @@ function assertWhole(
       `topic holds ${start} to ${stable} only: something else has deleted them (its retention has to be -1). ` +
       'Bring them back, or replay the pipeline, which resets state and offsets together.',
   )
+}
+
+/**
+ * How far `-windows` may be read with this task record, which says what of it is open. Both of a transaction's topics
+ * get their markers on their own: to a zombie, who has waited for neither, `-windows` may show what a record speaks of
+ * that is not to be seen yet.
+ */
+function coveredBy(record: TaskRecord | null): number {
+  return record === null ? 0 : (record.windowsEnd ?? Infinity)
 }
 
 function openSegments(record: TaskRecord | null): Set<string> {
