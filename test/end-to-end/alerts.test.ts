@@ -97,8 +97,7 @@ describe('alerts of orders', () => {
     let refusals = 3
     hook.behave = () => (refusals-- > 0 ? 503 : 200)
     const running = run()
-    await running.bound
-    await new Promise((resolve) => setTimeout(resolve, 2_000))
+    await running.prints(/ECONNREFUSED/)
     await mail.listen()
     const { exitCode, stdout, stderr } = await running.said
     assert.equal(exitCode, 0, stderr)

@@ -6,6 +6,7 @@ import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 const BIN = join(import.meta.dirname, '..', '..', 'cli', 'millrace.js')
 
@@ -26,22 +27,28 @@ export class Started {
   /** Whether it printed its first line, what it is bound to, before it ended. */
   readonly bound: Promise<boolean>
   readonly #child: ChildProcess
+  #stdout = ''
 
   constructor(child: ChildProcess) {
     this.#child = child
     this.pid = child.pid!
-    let [stdout, stderr] = ['', '']
+    let stderr = ''
     const bound = Promise.withResolvers<boolean>()
     child.stdout!.on('data', (text: Buffer) => {
-      stdout += text.toString()
-      if (stdout.includes('\n')) bound.resolve(true)
+      this.#stdout += text.toString()
+      if (this.#stdout.includes('\n')) bound.resolve(true)
     })
     child.stderr!.on('data', (text: Buffer) => (stderr += text.toString()))
     this.bound = bound.promise
     this.said = once(child, 'close').then(([exitCode]) => {
       bound.resolve(false)
-      return { exitCode: exitCode as number | null, stdout, stderr }
+      return { exitCode: exitCode as number | null, stdout: this.#stdout, stderr }
     })
+  }
+
+  /** Resolves when it has printed this, or has ended. */
+  async prints(what: RegExp): Promise<void> {
+    while (!what.test(this.#stdout) && this.#child.exitCode === null) await sleep(20)
   }
 
   /** Ends the whole group. @returns whether the signal met a living process, and not one that had ended */
