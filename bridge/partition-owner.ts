@@ -190,13 +190,14 @@ export class PartitionOwner {
     const { log, application, finite, clock, notice } = this.#options
     await this.close()
     this.#failed = null
+    this.#barrier = -1
     this.#queue = Promise.resolve()
     this.#open = []
     const producer = log.transactionalProducer({ transactionalId: `${application}-source-${this.partition}` })
     this.#producer = producer
     // Before the positions are read: from here on nobody else can move them (design §4).
     await producer.init()
-    this.#barrier = await this.#writeOpened(producer)
+    await this.#writeOpened(producer)
     const stored = await this.#readPositions(stop)
     for (const binding of this.#bindings) {
       if (stop.aborted) return
@@ -207,15 +208,12 @@ export class PartitionOwner {
   }
 
   /** What lies before it is all that was ever committed here: a leader that tells an older end is not believed. */
-  async #writeOpened(producer: TransactionalProducer): Promise<number> {
+  async #writeOpened(producer: TransactionalProducer): Promise<void> {
     const { application, clock } = this.#options
     const opened = new BatchBuilder(sourcesTopic(application), this.partition)
     const openedAt = new Date(clock.nowMs()).toISOString()
     opened.append(Buffer.from(keys.opened), Buffer.from(JSON.stringify({ openedAt })))
-    producer.begin()
-    const [offset] = await producer.send([opened])
-    await producer.commit()
-    return offset!
+    await this.#transact(producer, [opened])
   }
 
   #writer({ name, topic, contract, schemaId, input }: SourceBinding, record: SourceRecord): SourceWriter {
@@ -272,10 +270,7 @@ export class PartitionOwner {
       throw new LogError('INVALID_STATE', `source partition ${this.partition} is not open.`)
     try {
       const batches = contents.flatMap((content) => content.batches())
-      producer.begin()
-      const offsets = await producer.send(batches)
-      await producer.commit()
-      this.#raiseBarrier(batches, offsets)
+      await this.#transact(producer, batches)
     } catch (error) {
       this.#failed = error as Error
       throw error
@@ -285,8 +280,11 @@ export class PartitionOwner {
     this.#say('RECOVERED', 'writing again.')
   }
 
-  #raiseBarrier(batches: readonly ProduceBatch[], offsets: readonly number[]): void {
+  async #transact(producer: TransactionalProducer, batches: readonly ProduceBatch[]): Promise<void> {
     const topic = sourcesTopic(this.#options.application)
+    producer.begin()
+    const offsets = await producer.send(batches)
+    await producer.commit()
     for (const [i, batch] of batches.entries()) {
       if (batch.topic !== topic || batch.partition !== this.partition) continue
       this.#barrier = Math.max(this.#barrier, offsets[i]! + batch.count - 1)

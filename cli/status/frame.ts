@@ -1,6 +1,7 @@
 /** The status as a view that fits a terminal, and as one line. */
 import { counted, formatBytes, formatCount } from '../output/format.ts'
 import type { Colours } from '../live/colours.ts'
+import { timeOf } from '../live/words.ts'
 import { cut, spread, tableOf, widthOf, type Column } from '../live/frame.ts'
 import type { MemberStatus, Status, TaskStatus } from './status.ts'
 
@@ -50,13 +51,15 @@ export function statusFrame(status: Status, options: StatusFrameOptions): string
   return [...top, ...lines].slice(0, room)
 }
 
+/** Of a part: its heading, a line, and what says how much is left out. */
+const LEAST_LINES = 3
+
 /** The longest gives a line until all have room, or none can give more. */
 function shortened(lengths: readonly number[], room: number): number[] {
-  const LEAST = 3
   const left = [...lengths]
   while (left.reduce((sum, length) => sum + length, 0) > room) {
     const longest = left.indexOf(Math.max(...left))
-    if (left[longest]! <= LEAST) break
+    if (left[longest]! <= LEAST_LINES) break
     left[longest]!--
   }
   return left
@@ -137,7 +140,7 @@ function stateText({ state }: TaskStatus): string {
 }
 
 function timeText(iso: string | null): string {
-  return iso?.slice(0, 19).replace('T', ' ') ?? '-'
+  return timeOf(iso === null ? null : Date.parse(iso))
 }
 
 /** For a pipe or a file. */

@@ -24,7 +24,7 @@ export async function bindInputs(loaded: LoadedPipeline, settings: Settings): Pr
   const names = namesOf(loaded)
   if (names.own.length === 0) return refuseAnyInput(names, settings)
   const paths = pathsBySource(settings.input, names)
-  checkPlaceholders(paths)
+  checkAlone(paths)
   const formats = formatsBySource(settings.format, names)
   const reading = names.own.filter((source) => readsFiles(paths.get(source)))
   if (formats.all !== null && reading.length === 0) throw formatOfNothing(formats.all)
@@ -69,7 +69,7 @@ function readsFiles(paths: readonly string[] | undefined): boolean {
   return paths !== undefined && !paths.includes(GENERATOR)
 }
 
-function checkPlaceholders(paths: ReadonlyMap<string, readonly string[]>): void {
+function checkAlone(paths: ReadonlyMap<string, readonly string[]>): void {
   const readers = [...paths].filter(([, given]) => given.includes(STDIN)).map(([source]) => `'${source}'`)
   if (readers.length > 1) {
     throw new CliError(

@@ -185,7 +185,9 @@ export class Fetcher {
     let passing: Error | null = null
     const failed: FetchedPartition[] = []
     let isAnyReady = false
-    const lease = leaseOf(answer)
+    // All partitions lie in one response.
+    const [first] = answer.partitions
+    const lease = first === undefined ? null : MemoryLease.of(first.records)
     for (const fetched of answer.partitions) {
       const index = byName.get(`${fetched.topic} ${fetched.partition}`)
       if (index === undefined || !isWanted[index]!()) continue
@@ -244,13 +246,4 @@ export class Fetcher {
       this.#isLocating = false
     }
   }
-}
-
-/** Smaller ones may share their memory with others. */
-const LEAST_BYTES = 64 * 1024
-
-function leaseOf({ partitions }: FetchResult): MemoryLease | null {
-  const memory = partitions[0]?.records.buffer
-  if (!(memory instanceof ArrayBuffer) || memory.byteLength < LEAST_BYTES) return null
-  return new MemoryLease(memory)
 }

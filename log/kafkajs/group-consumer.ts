@@ -22,6 +22,8 @@ export interface ConsumerOptions extends FetchOptions {
   /** Without a heartbeat for so long the group goes on without this member, unless the consumer says otherwise. */
   readonly sessionTimeoutMs: number
   readonly maxPollIntervalMs: number
+  /** Every so often the leader of a group looks whether topics have grown. */
+  readonly metadataMaxAgeMs: number
   readonly report: (message: string) => void
 }
 
@@ -71,6 +73,7 @@ export class KafkaGroupConsumer implements GroupConsumer {
       sessionTimeoutMs,
       heartbeatIntervalMs: Math.ceil(sessionTimeoutMs / HEARTBEATS_A_SESSION),
       maxPollIntervalMs: defaults.maxPollIntervalMs,
+      metadataMaxAgeMs: defaults.metadataMaxAgeMs,
       lane: `group ${number}`,
       wake,
       report: defaults.report,

@@ -48,6 +48,8 @@ export interface KafkaLogOptions {
   readonly sessionTimeoutMs?: number
   /** A member that does not poll for so long leaves its group. Default 300,000. */
   readonly maxPollIntervalMs?: number
+  /** So often a group looks whether its topics have other partitions than it shared out. Default 30,000. */
+  readonly metadataMaxAgeMs?: number
   /** About so much of a partition's records makes one batch on the wire. Default 1,000,000 (brokers take 1 MiB). */
   readonly maxBatchBytes?: number
   /** The largest record that topics made here take. Default 16 MiB. */
@@ -146,6 +148,7 @@ class KafkaLog implements Log {
     this.#consumer = {
       sessionTimeoutMs: options.sessionTimeoutMs ?? 10_000,
       maxPollIntervalMs: options.maxPollIntervalMs ?? 300_000,
+      metadataMaxAgeMs: options.metadataMaxAgeMs ?? 30_000,
       fetchMaxWaitMs: options.fetchMaxWaitMs ?? 100,
       partitionFetchBytes: MIB,
       fetchBytes: 8 * MIB,

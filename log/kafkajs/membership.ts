@@ -19,6 +19,7 @@ import {
   syncGroupRequest,
   type JoinedGroup,
 } from './kafkajs-requests.ts'
+import { PartitionWatch } from './partition-watch.ts'
 
 export interface MembershipOptions {
   readonly groupId: string
@@ -28,6 +29,7 @@ export interface MembershipOptions {
   readonly heartbeatIntervalMs: number
   /** A member that does not poll for so long leaves; others wait so long for it to join again. */
   readonly maxPollIntervalMs: number
+  readonly metadataMaxAgeMs: number
   /** Of its own: the broker holds a joining member's connection until the others have joined. */
   readonly lane: string
   /** Something has happened that `poll` has to see to. */
@@ -76,6 +78,9 @@ export class Membership {
   #error: Error | null = null
   #previous: readonly TopicPartition[] = []
   #previousGeneration = -1
+  /** What this member, as the leader, has shared out: the partitions of each topic. */
+  #sharedOut: ReadonlyMap<string, number> | null = null
+  readonly #watch: PartitionWatch
   #heartbeats: NodeJS.Timeout | null = null
   #isBeating = false
   #isPolling = false
@@ -86,6 +91,11 @@ export class Membership {
     this.#client = client
     this.#coordinators = coordinators
     this.#options = options
+    this.#watch = new PartitionWatch(client, options.metadataMaxAgeMs, () => {
+      // A leader that joins again makes the group share out anew.
+      this.#isRebalancing = true
+      options.wake()
+    })
   }
 
   /** Whether the member has to give up its partitions and join (again). */
@@ -104,7 +114,7 @@ export class Membership {
     this.#state = 'joining'
     this.#isRebalancing = false
     this.#assignment = null
-    this.#stopHeartbeats()
+    this.#stopTimers()
     this.#join().then(
       () => this.#options.wake(),
       (error: unknown) => {
@@ -132,7 +142,7 @@ export class Membership {
 
   /** Tells the group, so that others take over at once. The next `join` is that of a new member. */
   async leave(): Promise<void> {
-    this.#stopHeartbeats()
+    this.#stopTimers()
     const memberId = this.#memberId
     this.#state = 'out'
     this.#memberId = ''
@@ -155,7 +165,7 @@ export class Membership {
   /** At once, and without a word to the group: the log is closed under it. */
   abandon(): void {
     this.#isClosed = true
-    this.#stopHeartbeats()
+    this.#stopTimers()
   }
 
   async close(): Promise<void> {
@@ -193,7 +203,7 @@ export class Membership {
     this.#generation = generation
     this.#assignment = { ...share, group: { groupId: this.#options.groupId, memberId, generation } }
     this.#state = 'joined'
-    this.#startHeartbeats()
+    this.#startTimers()
   }
 
   /** Null: to be tried again at once, as what the answer made of this member. */
@@ -239,11 +249,13 @@ export class Membership {
   async #syncGroup(joined: JoinedGroup): Promise<Share | null> {
     const { groupId, lane } = this.#options
     const { memberId, generationId: generation } = joined
+    const isLeader = joined.leaderId === memberId
+    this.#sharedOut = null
     const request = syncGroupRequest({
       groupId,
       memberId,
       generation,
-      assignments: joined.leaderId === memberId ? await this.#assign(joined) : [],
+      assignments: isLeader ? await this.#assign(joined) : [],
     })
     const synced = await this.#coordinators.send('group', groupId, request, ({ errorCode }) => errorCode, {
       lane,
@@ -268,6 +280,7 @@ export class Membership {
     const names = [...new Set(topicsOfRunning)]
     const topics = await this.#client.topics(names)
     const counts = new Map(topics.map(({ name, partitions }) => [name, partitions.length]))
+    this.#sharedOut = counts
     const assigned = assignGroup(claims, (topic) => counts.get(topic)!)
     return [...assigned].map(([memberId, share]) => ({
       memberId,
@@ -275,14 +288,16 @@ export class Membership {
     }))
   }
 
-  #startHeartbeats(): void {
-    this.#stopHeartbeats()
+  #startTimers(): void {
+    this.#stopTimers()
     this.#heartbeats = setInterval(() => void this.#beat(), this.#options.heartbeatIntervalMs)
+    if (this.#sharedOut !== null) this.#watch.start(this.#sharedOut)
   }
 
-  #stopHeartbeats(): void {
+  #stopTimers(): void {
     if (this.#heartbeats !== null) clearInterval(this.#heartbeats)
     this.#heartbeats = null
+    this.#watch.stop()
   }
 
   async #beat(): Promise<void> {
@@ -304,7 +319,7 @@ export class Membership {
       if (!this.#isRebalancing) this.#options.wake()
       this.#isRebalancing = true
       if (errorCode === KAFKA.rebalanceInProgress) return
-      this.#stopHeartbeats()
+      this.#stopTimers()
       if (errorCode === KAFKA.unknownMemberId) this.#memberId = ''
     } catch {
       // The next one, at another coordinator or connection, or the session's end decides.

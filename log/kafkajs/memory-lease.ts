@@ -1,5 +1,8 @@
 import type { Lease } from '../batch.ts'
 
+/** Smaller buffers may share their memory with others. */
+const LEAST_BYTES = 64 * 1024
+
 /**
  * The memory of a response, given back as soon as the last of its batches is done with: left to the garbage collector,
  * dead responses outweigh what lives. A view that is read afterwards is empty, never another's bytes.
@@ -10,6 +13,11 @@ export class MemoryLease implements Lease {
 
   constructor(memory: ArrayBuffer) {
     this.#memory = memory
+  }
+
+  /** Of what a view lies in. null: it may be shared, and is left to the garbage collector */
+  static of({ buffer }: Buffer): MemoryLease | null {
+    return buffer instanceof ArrayBuffer && buffer.byteLength >= LEAST_BYTES ? new MemoryLease(buffer) : null
   }
 
   retain(): this {

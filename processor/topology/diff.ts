@@ -29,9 +29,7 @@ export function describeTopology(plan: Plan): TopologyDescription {
     }
   }
   const { application, partitions, pipeline } = plan
-  const outputs = pipeline.graph.nodes.flatMap((node) =>
-    node.kind === 'sink' && node.sameAs === null ? [node.name] : [],
-  )
+  const outputs = pipeline.graph.sinks.map(({ name }) => name)
   return { application, partitions, nodes, outputs, retired: {} }
 }
 

@@ -290,6 +290,11 @@ export class Graph {
     return node
   }
 
+  /** Of each destination the first: what it is. */
+  get sinks(): readonly SinkNode[] {
+    return [...this.#sinks.values()]
+  }
+
   /** The first sink of a destination. */
   sinkOf(destination: object): SinkNode | null {
     return this.#sinks.get(destination) ?? null

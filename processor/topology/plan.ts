@@ -142,7 +142,7 @@ export function planPipeline(pipeline: Pipeline, options: PlanOptions): Plan {
       windowsTopic: `${application}.${root.name}-windows`,
     })
   }
-  const sinkNodes = nodes.filter((node) => node.kind === 'sink').filter(({ sameAs }) => sameAs === null)
+  const sinkNodes = pipeline.graph.sinks
   const sinks = sinkNodes
     .filter(({ destination }) => destination.kind === 'table' || destination.format === 'avro')
     .map((node) => sinkSpec(node, topicOf(node), pipeline))

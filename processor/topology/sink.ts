@@ -49,8 +49,7 @@ export function addSink(
 function checkSame(graph: Graph, first: SinkNode, node: SinkNode): void {
   const { input, destination } = node
   const place = `${destination.kind} '${destination.name}'`
-  const isTwice = graph.childrenOf(input).some((child) => child === first || sameAsOf(child) === first)
-  if (isTwice) {
+  if (graph.childrenOf(input).some((child) => child.kind === 'sink' && (child.sameAs ?? child) === first)) {
     throw new TopologyError(
       'BAD_OPTION',
       `'${input.name}' goes to ${place} twice: each row would come twice.`,
@@ -70,10 +69,6 @@ function checkSame(graph: Graph, first: SinkNode, node: SinkNode): void {
     `${place}: its rows replace each other, and those of '${first.input.name}' and '${input.name}' come in no order. ` +
       'Make one stream of the two by merge.',
   )
-}
-
-function sameAsOf(node: Node): SinkNode | null {
-  return node.kind === 'sink' ? node.sameAs : null
 }
 
 function keyOf({ destination }: SinkNode): readonly string[] | null {

@@ -116,8 +116,8 @@ export class Stage {
     this.log = log
     this.application = options.application ?? `misuse-${randomBytes(4).toString('hex')}`
     this.plan = this.planned(options)
-    // Who ends by an error says no word to its group.
-    this.#kafka = { sessionTimeoutMs: 1_500, ...options.kafka }
+    // Who ends by an error says no word to its group; a broker may not have heard yet of a topic that has grown.
+    this.#kafka = { sessionTimeoutMs: 1_500, metadataMaxAgeMs: 500, ...options.kafka }
   }
 
   /** @param admin where whoever sets up is let in, if not where the workers are */
