@@ -17,7 +17,12 @@ const MAX_FETCH_BYTES = 4 * 2 ** 20
 /** A poll returns at least this often, so that commits and stops are not late. */
 const POLL_MS = 500
 
-/** Takes one topic to one destination, as member of the group `<application>.sink.<destination>`. */
+/** The group of those that take a topic to a destination. */
+export function sinkGroupId(application: string, destination: string): string {
+  return `${application}.sink.${destination}`
+}
+
+/** Takes one topic to one destination, as a member of {@link sinkGroupId}. */
 export class SinkRunner {
   readonly groupId: string
   readonly topic: string
@@ -54,7 +59,7 @@ export class SinkRunner {
     this.#options = options
     this.topic = options.topic
     this.destination = sink.destination
-    this.groupId = `${application}.sink.${sink.destination}`
+    this.groupId = sinkGroupId(application, sink.destination)
     this.#clock = clock
     this.#maxHeldBytes = options.maxHeldBytes ?? 32 * 2 ** 20
     this.#commitIntervalMs = options.commitIntervalMs ?? 1_000

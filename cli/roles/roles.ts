@@ -1,6 +1,7 @@
 /** The roles of one process: sources, worker and sinks, started together and ended in the data's order. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Log, TopicPartition } from '../../log/port.ts'
+import { partitionsOf } from '../../log/partitions.ts'
+import type { Log } from '../../log/port.ts'
 import { inputPartitions, type Plan } from '../../processor/topology/plan.ts'
 import { isDrained } from './drain.ts'
 
@@ -117,8 +118,4 @@ async function untilWritten({ log, sinks }: Roles, stop: AbortSignal): Promise<v
     await sink.flush()
   })
   await Promise.race([Promise.all(written), stopped])
-}
-
-function partitionsOf(topic: string, count: number): TopicPartition[] {
-  return Array.from({ length: count }, (_, partition) => ({ topic, partition }))
 }

@@ -1,7 +1,10 @@
 /** How far people have been told, as it is recorded where the notices are (docs/alerts.md). */
-import type { Log } from '../../log/port.ts'
+import { partitionsOf, type PartitionCounts } from '../../log/partitions.ts'
+import type { Log, TopicPartition } from '../../log/port.ts'
 import { noticesTopic, type Plan } from '../../processor/topology/plan.ts'
+import { CHANNELS, notifierName } from '../../sinks/notify/channel.ts'
 import { recordedIn, type Recorded } from '../../sinks/notify/record.ts'
+import { sinkGroupId } from '../../sinks/runner.ts'
 
 export interface NotifierStatus {
   /** `process-order-alerts.webhook`; without a channel: what logs the alerts. */
@@ -17,35 +20,33 @@ export interface NotifierStatus {
   readonly openRuns: number | null
 }
 
-/** What notices may be sent by, as wire/notifiers.ts binds it. */
-const CHANNELS = ['webhook', 'email']
-
-/** Reads only. Those that have never run are left out: whether they are to run is said by another environment. */
-export async function notifiersOf(log: Log, plan: Plan): Promise<NotifierStatus[]> {
+/**
+ * Reads only. Those that have never run are left out: whether they are to run is said by another environment.
+ * @param counts of the sinks' topics and the notices
+ */
+export async function notifiersOf(log: Log, plan: Plan, counts: PartitionCounts): Promise<NotifierStatus[]> {
   const candidates = plan.sinks.flatMap(({ node: { destination }, topic }) => {
     if (destination.kind !== 'topic' || destination.notify === null) return []
-    const name = `process-${destination.name}`
     return [
-      { notifier: name, topic, isRecorded: false },
-      ...CHANNELS.map((channel) => ({ notifier: `${name}.${channel}`, topic, isRecorded: true })),
+      { notifier: notifierName(destination.name), topic, isRecorded: false },
+      ...CHANNELS.map((channel) => {
+        return { notifier: notifierName(destination.name, channel), topic, isRecorded: true }
+      }),
     ]
   })
   if (candidates.length === 0) return []
   const notices = noticesTopic(plan.application)
-  const names = [...new Set([notices, ...candidates.map(({ topic }) => topic)])]
-  const found = await log.admin.describeTopics(names)
-  const partitions = new Map(names.map((name, i) => [name, found[i]?.partitions ?? 0]))
-  const records = partitions.get(notices) === 0 ? [] : await recordedIn(log, notices)
+  const records = counts.get(notices) === 0 ? [] : await recordedIn(log, notices)
   const groups = await log.admin.describeGroups(
-    candidates.map(({ notifier }) => `${plan.application}.sink.${notifier}`),
+    candidates.map(({ notifier }) => sinkGroupId(plan.application, notifier)),
   )
   const statuses = await Promise.all(
     candidates.map(({ notifier, topic, isRecorded }, i) =>
       statusOf(log, {
         notifier,
-        topic,
         group: groups[i]!,
-        partitions: partitions.get(topic)!,
+        partitions: partitionsOf(topic, counts.get(topic)!),
+        topic,
         records: isRecorded ? records.filter((one) => one.destination === notifier) : null,
       }),
     ),
@@ -57,17 +58,16 @@ interface NotifierParts {
   readonly notifier: string
   readonly topic: string
   readonly group: { readonly groupId: string; readonly members: readonly unknown[] }
-  readonly partitions: number
+  readonly partitions: readonly TopicPartition[]
   /** null: it keeps none, and its group's offsets are all that there is. */
   readonly records: readonly Recorded[] | null
 }
 
 async function statusOf(log: Log, parts: NotifierParts): Promise<NotifierStatus> {
-  const { notifier, topic, group, records } = parts
-  const places = Array.from({ length: parts.partitions }, (_, partition) => ({ topic, partition }))
+  const { notifier, topic, group, partitions, records } = parts
   // Ends first: what is written meanwhile counts next time.
-  const ranges = await log.admin.offsets(places)
-  const committed = await log.admin.groupOffsets(group.groupId, places)
+  const ranges = await log.admin.offsets(partitions)
+  const committed = await log.admin.groupOffsets(group.groupId, partitions)
   let [recorded, end, lag]: [number | null, number, number] = [null, 0, 0]
   for (const [i, range] of ranges.entries()) {
     const record = records?.find((one) => one.topic === topic && one.partition === i)

@@ -1,10 +1,12 @@
 /** How all processes of an application stand, as the log, the state and the tables show it. */
+import { partitionCounts, partitionsOf, type PartitionCounts } from '../../log/partitions.ts'
 import type { GroupDescription, Log, TopicPartition } from '../../log/port.ts'
 import { processGroupId } from '../../processor/runtime/lag.ts'
 import { standingOf } from '../../processor/runtime/progress.ts'
 import type { StateLook, StateSize } from '../../processor/state/look.ts'
 import { topologyHash } from '../../processor/topology/diff.ts'
-import { taskId, type Plan } from '../../processor/topology/plan.ts'
+import { noticesTopic, taskId, type Plan } from '../../processor/topology/plan.ts'
+import { sinkGroupId } from '../../sinks/runner.ts'
 import { formatIso } from '../output/format.ts'
 import type { Role } from '../wire/run.ts'
 import { notifiersOf, type NotifierStatus } from './notifiers.ts'
@@ -93,7 +95,7 @@ export async function statusOf(parts: StatusParts): Promise<Status> {
   const groups = {
     bridge: `${plan.application}-sources`,
     process: processGroupId(plan.application),
-    sinks: tables.map(({ table }) => `${plan.application}.sink.${table}`),
+    sinks: tables.map(({ table }) => sinkGroupId(plan.application, table)),
   }
   const [bridge, process, ...sinkGroups] = await log.admin.describeGroups([
     groups.bridge,
@@ -108,6 +110,7 @@ export async function statusOf(parts: StatusParts): Promise<Status> {
   const topics = [
     ...plan.subTopologies.map(({ inputTopic }) => inputTopic),
     ...tables.map(({ topic }) => topic),
+    noticesTopic(plan.application),
   ]
   const counts = await partitionCounts(log, topics)
   const tasks = await tasksOf(parts, process!, counts)
@@ -132,7 +135,7 @@ export async function statusOf(parts: StatusParts): Promise<Status> {
     members,
     tasks,
     sinks,
-    notifiers: await notifiersOf(log, plan),
+    notifiers: await notifiersOf(log, plan, counts),
     notes: notesOf(topology, members, tasks),
   }
 }
@@ -211,19 +214,6 @@ async function positions(
     const committed = offsets[i]?.offset ?? null
     return { committed, end, lag: Math.max(0, stable - (committed ?? start)) }
   })
-}
-
-/** By topic; 0: it is not there. */
-type PartitionCounts = ReadonlyMap<string, number>
-
-async function partitionCounts(log: Log, names: readonly string[]): Promise<PartitionCounts> {
-  const topics = [...new Set(names)]
-  const found = await log.admin.describeTopics(topics)
-  return new Map(topics.map((topic, i) => [topic, found[i]?.partitions ?? 0]))
-}
-
-function partitionsOf(topic: string, count: number): TopicPartition[] {
-  return Array.from({ length: count }, (_, partition) => ({ topic, partition }))
 }
 
 function notesOf(topology: string, members: readonly MemberStatus[], tasks: readonly TaskStatus[]): string[] {

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { partitionsOf } from '../../log/partitions.ts'
 import type { TopicConfig, TopicPartition } from '../../log/port.ts'
 import { deadLetterSchema } from '../../schemas/dead-letter.ts'
 import type { TableDefinition } from '../../schemas/destinations.ts'
@@ -315,9 +316,7 @@ function checkOrigins(nodes: readonly Node[]): void {
 
 /** Every partition that tasks read, repartition topics included. */
 export function inputPartitions({ subTopologies }: Plan): TopicPartition[] {
-  return subTopologies.flatMap(({ inputTopic: topic, partitions }) =>
-    Array.from({ length: partitions }, (_, partition) => ({ topic, partition })),
-  )
+  return subTopologies.flatMap(({ inputTopic, partitions }) => partitionsOf(inputTopic, partitions))
 }
 
 /** `<sub-topology>_<partition>`, as in Kafka Streams. */

@@ -2,6 +2,7 @@ import type { Clock } from '../../config/clock.ts'
 import type { Logger } from '../../telemetry/log.ts'
 import type { Assignment, Recovered, RowBatch, Sink } from '../port.ts'
 import { decodeRows } from '../rows.ts'
+import { notifierName } from './channel.ts'
 import { ageMsOf, alertOf, type AlertReading, type Notice } from './notice.ts'
 
 export interface AlertLogOptions {
@@ -20,7 +21,7 @@ export class AlertLog implements Sink {
   readonly #options: AlertLogOptions
 
   constructor(options: AlertLogOptions) {
-    this.destination = `process-${options.alerts.topic}`
+    this.destination = notifierName(options.alerts.topic)
     this.#options = options
   }
 

@@ -1,9 +1,18 @@
 import type { Notice } from './notice.ts'
 
+export const CHANNELS = ['webhook', 'email'] as const
+
+export type ChannelName = (typeof CHANNELS)[number]
+
+/** Who tells of a topic's rows: by a channel, or in the logs. It is a destination, and names a group. */
+export function notifierName(topic: string, channel?: ChannelName): string {
+  return channel === undefined ? `process-${topic}` : `process-${topic}.${channel}`
+}
+
 /** Somewhere that notices are sent to: a webhook, a mail server. */
 export interface Channel {
   /** Names it in destinations and metrics. */
-  readonly name: string
+  readonly name: ChannelName
   /** For people: where it goes, without what is secret. */
   readonly description: string
   /**

@@ -3,7 +3,7 @@ import { systemClock, type Clock } from '../../config/clock.ts'
 import type { RefusedRecord } from '../partition-queue.ts'
 import { SinkError, type Assignment, type Recovered, type RowBatch, type Sink } from '../port.ts'
 import { decodeRows } from '../rows.ts'
-import { DeliveryError, type Channel } from './channel.ts'
+import { DeliveryError, notifierName, type Channel } from './channel.ts'
 import { ageMsOf, alertOf, type Alert, type AlertReading, type Notice } from './notice.ts'
 import { PartitionRecord, type RecordOptions } from './record.ts'
 import { close, maxAgeOfLastMs, quietMs, steps, type Run, type Step } from './rule.ts'
@@ -71,7 +71,7 @@ export class Notifier implements Sink {
 
   constructor(options: NotifierOptions) {
     const { alerts, channel, noticesTopic, clock = systemClock, maxAgeMs = HOUR_MS } = options
-    this.destination = `process-${alerts.topic}.${channel.name}`
+    this.destination = notifierName(alerts.topic, channel.name)
     this.#options = options
     this.#record = { ...options, topic: noticesTopic, destination: this.destination }
     this.#clock = clock

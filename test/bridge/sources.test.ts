@@ -7,12 +7,13 @@ import { generator } from '../../bridge/generator/generator-input.ts'
 import { partitionOfSource } from '../../bridge/positions.ts'
 import { openSources } from '../../bridge/sources.ts'
 import { testScale } from '../../config/test-scale.ts'
-import { LogError } from '../../log/errors.ts'
 import { lastValues } from '../../log/last-values.ts'
+import { partitionsOf } from '../../log/partitions.ts'
 import type { Log } from '../../log/port.ts'
 import { orderMaker } from '../../pipelines/orders/generator.ts'
-import { deposedLeader, inFront } from '../support/altered-log.ts'
+import { deposedLeader } from '../support/altered-log.ts'
 import { FaultyLog, MortalInput, type Fault } from './faulty-log.ts'
+import { assertAsModel, content } from './minutes.ts'
 import {
   APPLICATION,
   binding,
@@ -23,56 +24,9 @@ import {
   run,
   Scratch,
   START_MS,
-  type Contents,
   stopRuns,
   until,
 } from './support.ts'
-
-const HOUR_MS = 3_600_000
-
-/** Event times in the order of the source; null stands for a record that is refused. */
-type Minutes = readonly (number | null)[]
-
-function content(minutes: Minutes): string {
-  return minutes.map((minute, id) => `${minute === null ? '{"broken"' : orderLine(id, minute)}\n`).join('')
-}
-
-/** The ten-line model of design §7: each record with the greatest event time before it, less the disorder. */
-function model(minutes: Minutes): Map<string, { eventTimeMs: number; watermarkMs: number | null }> {
-  const expected = new Map<string, { eventTimeMs: number; watermarkMs: number | null }>()
-  let greatest = -Infinity
-  for (const [id, minute] of minutes.entries()) {
-    if (minute === null) continue
-    const eventTimeMs = START_MS + minute * 60_000
-    const watermarkMs = greatest === -Infinity ? null : greatest - HOUR_MS
-    expected.set(`o-${id}`, { eventTimeMs, watermarkMs })
-    greatest = Math.max(greatest, eventTimeMs)
-  }
-  return expected
-}
-
-function assertAsModel({ records, marks }: Contents, minutes: Minutes): void {
-  const expected = model(minutes)
-  const found = new Map(
-    records.map(({ key, eventTimeMs, watermarkMs }) => [key, { eventTimeMs, watermarkMs }]),
-  )
-  assert.equal(records.length, expected.size, 'each record once')
-  assert.deepEqual(found, new Map([...expected].filter(([key]) => found.has(key))))
-  assert.equal(found.size, expected.size)
-  if (expected.size === 0) return
-  const greatest = Math.max(...[...expected.values()].map(({ eventTimeMs }) => eventTimeMs))
-  for (const here of marks) {
-    const heartbeats = here.flatMap((mark) => (mark.kind === 'heartbeat' ? [mark.t] : []))
-    assert.deepEqual(
-      heartbeats,
-      heartbeats.toSorted((a, b) => a - b),
-      'T never falls',
-    )
-    assert.equal(heartbeats.at(-1), greatest - HOUR_MS)
-    assert.deepEqual(here.at(-1), { kind: 'end', e: greatest })
-    assert.equal(here.filter(({ kind }) => kind === 'end').length, 1)
-  }
-}
 
 const arbitraryMinutes = fc.array(
   fc.oneof({ weight: 5, arbitrary: fc.integer({ min: 0, max: 600 }) }, fc.constant(null)),
@@ -256,33 +210,6 @@ describe('sources: what they write, whatever happens', () => {
     assert.equal(records.find(({ key }) => key === 'o-7')!.watermarkMs, START_MS + 40 * 60_000)
   })
 
-  it('writes the end mark in the next run when it died between the last record and the mark', async () => {
-    const log = await newLog()
-    const path = await scratch.file('unmarked.ndjson', content([1, 2, 3]))
-    const input = files({ paths: [path] })
-    // init; send and commit of the opened record and of the data; send is the mark's.
-    const faulty = new FaultyLog(log, { atCall: 6, kind: 'crash', after: false })
-    void run({ log: faulty, input })
-    await faulty.crashed
-    assert.deepEqual(
-      (await readTopic(log)).marks.flat().filter(({ kind }) => kind === 'end'),
-      [],
-    )
-    const summary = await run({ log, input })
-    assert.equal(summary.endMarkMs, START_MS + 3 * 60_000)
-    assert.equal(summary.sources[0]!.processed, 0)
-    assertAsModel(await readTopic(log), [1, 2, 3])
-  })
-
-  it('writes no end mark when nothing valid was read', async () => {
-    const log = await newLog()
-    const path = await scratch.file('nothing.ndjson', content([null, null]))
-    const summary = await run({ log, input: files({ paths: [path] }) })
-    assert.equal(summary.endMarkMs, null)
-    assert.deepEqual((await readTopic(log)).marks.flat(), [])
-    assert.equal((await readDeadLetters(log)).length, 2)
-  })
-
   it('says once that the log refuses writes, and once that it writes again', async () => {
     const log = await newLog()
     const notices: SourceNotice[] = []
@@ -335,42 +262,6 @@ describe('sources: what they write, whatever happens', () => {
     assert.equal((await readTopic(log)).records.length, 1)
   })
 
-  it('leaves the end mark to who has taken over in front of it', async () => {
-    const log = await newLog({ homes: 1 })
-    const path = await scratch.file('taken-over.ndjson', content([1, 2]))
-    const notices: SourceNotice[] = []
-    const stop = new AbortController()
-    let commits = 0
-    // The opened record is committed first, then the records, and then the mark.
-    const fencing = inFront(log, 'commit', async () => {
-      if (++commits !== 3) return
-      await log.transactionalProducer({ transactionalId: `${APPLICATION}-source-0` }).init()
-    })
-    const input = files({ paths: [path] })
-    const running = run({ log: fencing, input, finite: true, signal: stop.signal, notices })
-    await until(async () => Promise.resolve(notices.some(({ code }) => code === 'FENCED')))
-    stop.abort()
-    assert.equal((await running).outcome, 'stopped')
-    const { records, marks } = await readTopic(log)
-    assert.equal(records.length, 2)
-    assert.ok(!marks.flat().some(({ kind }) => kind === 'end'))
-  })
-
-  it('ends with the error when the log refuses it for good in front of the end mark', async () => {
-    const log = await newLog({ homes: 1 })
-    const path = await scratch.file('refused.ndjson', content([1, 2]))
-    let commits = 0
-    let inits = 0
-    const failing = inFront(log, 'commit', () => {
-      if (++commits === 3) throw new LogError('OUTCOME_UNKNOWN', 'the answer was lost')
-    })
-    const refusing = inFront(failing, 'init', () => {
-      if (++inits === 2) throw new LogError('UNAUTHORIZED', 'the id is not allowed')
-    })
-    await assert.rejects(run({ log: refusing, input: files({ paths: [path] }) }), { code: 'UNAUTHORIZED' })
-    assert.equal((await readTopic(log)).records.length, 2)
-  })
-
   it('reads nothing twice when a deposed leader of its positions tells an old end', async () => {
     const log = await newLog({ homes: 1 })
     const path = await scratch.file('deposed.ndjson', content([1, 2]))
@@ -381,107 +272,6 @@ describe('sources: what they write, whatever happens', () => {
     await run({ log: deposedLeader(log, 'shop.sources', old!, 5), input })
     const { records } = await readTopic(log)
     assert.deepEqual(records.map(({ key }) => key).sort(), ['o-0', 'o-1', 'o-2'])
-  })
-
-  it('closes what it read, also where the leader of its positions is deposed while it reads', async () => {
-    const log = await newLog({ homes: 1 })
-    const path = await scratch.file('deposed-later.ndjson', content([1, 2]))
-    const place = { topic: 'shop.sources', partition: 0 }
-    // As the opening sees it: right behind the opened record.
-    const atOpening = { start: 0, stable: 1, end: 1 }
-    const summary = await run({
-      log: deposedLeader(log, place.topic, atOpening, 4),
-      input: files({ paths: [path] }),
-    })
-    assert.equal(summary.endMarkMs, START_MS + 2 * 60_000)
-    assertAsModel(await readTopic(log), [1, 2])
-    const second = await run({ log, input: files({ paths: [path] }) })
-    assert.deepEqual([second.endMarkMs, second.sources[0]!.processed], [null, 0])
-  })
-
-  it('says once that it cannot write the end mark, and pauses longer and longer', async () => {
-    const log = await newLog({ homes: 1 })
-    const path = await scratch.file('unwritten.ndjson', content([1, 2]))
-    const notices: SourceNotice[] = []
-    const stop = new AbortController()
-    let commits = 0
-    let refused = 0
-    // Of the opened record and of the records; those of opened records on.
-    const failing = inFront(log, 'commit', () => {
-      if (++commits <= 2 || commits % 2 === 0) return
-      if (++refused === 5) stop.abort()
-      throw new LogError('UNAVAILABLE', 'nobody leads the partition')
-    })
-    const input = files({ paths: [path] })
-    const { outcome } = await run({ log: failing, input, signal: stop.signal, notices })
-    assert.equal(outcome, 'stopped')
-    assert.deepEqual(
-      notices.map(({ code }) => code),
-      ['RETRYING'],
-    )
-  })
-
-  it('closes all sources of a run with one mark of the greatest event time, whoever ends last', async () => {
-    const log = await newLog()
-    const other = 'shop.refunds'
-    await log.admin.createTopics([{ name: other, partitions: 2, cleanup: 'delete', retentionMs: -1 }])
-    const one = await scratch.file('orders.ndjson', content([9]))
-    const two = await scratch.file('refunds.ndjson', content([30, 20]))
-    const sources = await openSources({
-      log,
-      application: APPLICATION,
-      sources: [binding(files({ paths: [one] })), binding(files({ paths: [two] }), 'refunds', other)],
-      deadLetterSchemaId: 3,
-      finite: true,
-    })
-    const summary = await sources.run(new AbortController().signal)
-    assert.equal(summary.endMarkMs, START_MS + 30 * 60_000)
-    for (const topic of [undefined, other]) {
-      const { marks } = await readTopic(log, topic)
-      for (const here of marks) assert.deepEqual(here.at(-1), { kind: 'end', e: START_MS + 30 * 60_000 })
-    }
-  })
-
-  it('closes a run that two processes share with one mark, when the last of them has read its part', async () => {
-    const log = await newLog()
-    const other = 'shop.refunds'
-    await log.admin.createTopics([{ name: other, partitions: 2, cleanup: 'delete', retentionMs: -1 }])
-    const name = ['refunds', 'returns', 'invoices', 'payments'].find(
-      (name) => partitionOfSource(name, 4) !== partitionOfSource('orders', 4),
-    )!
-    const one = await scratch.file('shared-orders.ndjson', content([9, 8, 7]))
-    const two = await scratch.file('shared-refunds.ndjson', content([30, 20]))
-    const started = [1, 2].map(async () => {
-      const sources = await openSources({
-        log,
-        application: APPLICATION,
-        sources: [
-          binding(files({ paths: [one], chunkBytes: 10 })),
-          binding(files({ paths: [two], chunkBytes: 10 }), name, other),
-        ],
-        deadLetterSchemaId: 3,
-        finite: true,
-      })
-      return sources.run(new AbortController().signal)
-    })
-    const summaries = await Promise.all(started)
-    assert.deepEqual(
-      summaries.flatMap(({ endMarkMs }) => endMarkMs ?? []),
-      [START_MS + 30 * 60_000],
-    )
-    const processed = summaries.flatMap(({ sources }) => sources.map((source) => source.processed))
-    assert.equal(
-      processed.reduce((a, b) => a + b),
-      5,
-    )
-    for (const [topic, records] of [
-      ['shop.order-events', 3],
-      [other, 2],
-    ] as const) {
-      const contents = await readTopic(log, topic)
-      assert.equal(contents.records.length, records)
-      for (const here of contents.marks) assert.equal(here.filter(({ kind }) => kind === 'end').length, 1)
-    }
   })
 
   it('is held by its gate, and commits what it had read before it waits', async () => {
@@ -541,9 +331,7 @@ describe('sources: what they write, whatever happens', () => {
 /** Where the topics end, and where the sources stand. */
 async function contents(log: Log): Promise<unknown> {
   const topics = await log.admin.describeTopics(['shop.order-events', 'shop.dead-letters'])
-  const places = topics.flatMap((topic) =>
-    Array.from({ length: topic!.partitions }, (_, partition) => ({ topic: topic!.name, partition })),
-  )
+  const places = topics.flatMap((topic) => partitionsOf(topic!.name, topic!.partitions))
   const home = { topic: 'shop.sources', partition: partitionOfSource('orders', 4) }
   const positions = await lastValues(log, home, { barrier: -1, onWait: () => undefined })
   positions.delete('opened')

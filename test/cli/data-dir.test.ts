@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Readable, Writable } from 'node:stream'
 import { holderOf, openDataDir, processStart, type LockHolder } from '../../cli/data-dir.ts'
+import { killed, Processes } from './support.ts'
 
 const HOLDER = join(import.meta.dirname, 'fixtures', 'hold-data-dir.ts')
 type Child = ChildProcessByStdio<Writable, Readable, null>
@@ -14,14 +15,14 @@ type Child = ChildProcessByStdio<Writable, Readable, null>
 describe('the data directory', () => {
   let root: string
   let directory: string
-  const children: Child[] = []
+  const processes = new Processes()
 
   beforeEach(() => {
     root = mkdtempSync(join(tmpdir(), 'millrace-data-dir-'))
     directory = join(root, 'data')
   })
   afterEach(async () => {
-    for (const child of children.splice(0)) await killed(child)
+    await processes.kill()
     rmSync(root, { recursive: true, force: true })
   })
 
@@ -149,16 +150,10 @@ describe('the data directory', () => {
 
   /** A process that tries to hold the directory until its standard input ends, and what it said of it. */
   async function hold(): Promise<{ child: Child; said: string }> {
-    const child = spawn(process.execPath, [HOLDER, directory], { stdio: ['pipe', 'pipe', 'inherit'] })
-    children.push(child)
+    const child = processes.add(
+      spawn(process.execPath, [HOLDER, directory], { stdio: ['pipe', 'pipe', 'inherit'] }),
+    )
     const [said] = (await once(createInterface({ input: child.stdout }), 'line')) as [string]
     return { child, said }
   }
 })
-
-async function killed(child: Child): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return
-  const exited = once(child, 'exit')
-  child.kill('SIGKILL')
-  await exited
-}

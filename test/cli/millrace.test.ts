@@ -3,8 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-
-const BIN = join(import.meta.dirname, '..', '..', 'cli', 'millrace.js')
+import { BIN } from './support.ts'
 
 describe('the command on an old Node', () => {
   for (const version of ['20.20.2', '22.17.1', '23.5.0']) {

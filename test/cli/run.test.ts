@@ -5,9 +5,8 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { millrace, type Said } from './support.ts'
+import { BIN, millrace, type Said } from './support.ts'
 
-const BIN = join(import.meta.dirname, '..', '..', 'cli', 'millrace.js')
 const ORDERS = [
   '{"order_id":"a","customer_id":"x","amount":10,"timestamp":"2026-01-01T00:00:00Z"}',
   '{"order_id":"b","customer_id":"x","amount":"2.5","timestamp":"2026-01-01T00:01:00Z"}',

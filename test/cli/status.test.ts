@@ -1,6 +1,4 @@
 import assert from 'node:assert/strict'
-import { spawn, type ChildProcess } from 'node:child_process'
-import { once } from 'node:events'
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -9,35 +7,18 @@ import type { Status } from '../../cli/status/status.ts'
 import { sharedKafka, sharedRedis } from '../support/servers.ts'
 import { WebhookServer } from '../sinks/webhook/server.ts'
 import { writeRenamedPipeline } from './renamed-pipeline.ts'
-import { millrace } from './support.ts'
-
-const BIN = join(import.meta.dirname, '..', '..', 'cli', 'millrace.js')
+import { millrace, Processes } from './support.ts'
 
 describe('millrace status', () => {
   let cwd: string
-  let children: ChildProcess[]
+  const processes = new Processes()
   beforeEach(() => {
-    children = []
     cwd = mkdtempSync(join(tmpdir(), 'millrace-status-'))
   })
   afterEach(async () => {
-    for (const child of children) {
-      if (child.exitCode !== null || child.signalCode !== null) continue
-      child.kill('SIGKILL')
-      await once(child, 'exit')
-    }
+    await processes.kill()
     rmSync(cwd, { recursive: true, force: true })
   })
-
-  function start(args: readonly string[], env: Readonly<Record<string, string>> = {}): ChildProcess {
-    const child = spawn(process.execPath, [BIN, ...args], {
-      cwd,
-      env: { ...process.env, ...env },
-      stdio: 'ignore',
-    })
-    children.push(child)
-    return child
-  }
 
   async function status(
     args: readonly string[],
@@ -131,7 +112,8 @@ describe('millrace status', () => {
   })
 
   it('shows who has the directory, and goes on looking while that runs', async () => {
-    const run = start(['run', 'orders', '--rate', '1000', '--since', '10m', '--data-dir', 'data'])
+    const live = ['--rate', '1000', '--since', '10m', '--data-dir', 'data']
+    const run = processes.start(['run', 'orders', ...live], { cwd })
     const look = async (): Promise<Status> => {
       const { exitCode, stdout } = await millrace(['status', 'orders', '--data-dir', 'data', '--json'], {
         cwd,
@@ -148,10 +130,11 @@ describe('millrace status', () => {
     const env = { KAFKA_BROKERS: brokers, REDIS_URL: url }
     const { file, name } = writeRenamedPipeline(cwd)
     const look = (): Promise<Status> => status([file, '--warehouse', 'tables'], env)
-    start(['process', file], { ...env, MILLRACE_INSTANCE: 'one' })
-    start(['process', file], { ...env, MILLRACE_INSTANCE: 'two' })
-    start(['sink', file, '--warehouse', 'tables'], env)
-    start(['bridge', file, '--count', '3000', '--rate', '100'], env)
+    for (const MILLRACE_INSTANCE of ['one', 'two']) {
+      processes.start(['process', file], { cwd, env: { ...env, MILLRACE_INSTANCE } })
+    }
+    processes.start(['sink', file, '--warehouse', 'tables'], { cwd, env })
+    processes.start(['bridge', file, '--count', '3000', '--rate', '100'], { cwd, env })
     const found = await until(look, ({ members, tasks, sinks }) => {
       const working = members.filter(({ role, has }) => role === 'process' && has.length > 0)
       const isDone = tasks.every(({ lag, state }) => lag === 0 && state !== null)

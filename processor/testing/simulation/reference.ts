@@ -1,7 +1,8 @@
 import type { SimulatedCluster } from '../../../log/simulated/cluster.ts'
 import { decodeMark, MARK_HEADER } from '../../../schemas/marks.ts'
+import { HEADER_BYTES } from '../../../schemas/wire.ts'
 import type { SinkNode } from '../../topology/graph.ts'
-import type { Plan } from '../../topology/plan.ts'
+import type { Plan, SinkSpec } from '../../topology/plan.ts'
 import { event, sourceTopicOf, TIMING } from './pipelines.ts'
 
 /** Rows as texts, by the destination's name: in no order, each as often as it has to be there. */
@@ -52,7 +53,7 @@ export function expectedOutputs(cluster: SimulatedCluster, plan: Plan): Outputs 
           greatestE = Math.max(greatestE, time.e)
           continue
         }
-        const row = event.sourceSchema.decode(value, 5, value.length) as {
+        const row = event.sourceSchema.decode(value, HEADER_BYTES, value.length) as {
           _event_time: number
           _watermark: number | null
           id: string
@@ -144,21 +145,29 @@ function text(key: string, { records, amount, ordered }: Total): string {
  */
 export function actualOutputs(cluster: SimulatedCluster, plan: Plan, takenBack: string[] = []): Outputs {
   const outputs: Outputs = new Map()
-  for (const { node, topic } of plan.sinks) {
-    const rows = hasUpdates(node) ? new Updates(takenBack) : new Rows()
-    for (const partition of cluster.topic(topic)!.partitions) {
-      for (const { batch, fate } of partition.inspect()) {
-        if (fate === 'aborted' || fate === 'open') continue
-        for (let i = 0; i < batch.count; i++) {
-          if (batch.headerAt(i, MARK_HEADER) !== undefined) continue
-          const value = batch.valueAt(i)!
-          rows.add(node.name, node.schema.decode(value, 5, value.length) as Record<string, unknown>)
-        }
-      }
-    }
-    outputs.set(node.name, rows.texts)
+  for (const sink of plan.sinks) {
+    const rows = hasUpdates(sink.node) ? new Updates(takenBack) : new Rows()
+    for (const row of committedRows(cluster, sink)) rows.add(sink.node.name, row)
+    outputs.set(sink.node.name, rows.texts)
   }
   return outputs
+}
+
+/** What readers at read_committed see of a destination, partition after partition. */
+export function* committedRows(
+  cluster: SimulatedCluster,
+  { node, topic }: SinkSpec,
+): Generator<Record<string, unknown>> {
+  for (const partition of cluster.topic(topic)!.partitions) {
+    for (const { batch, fate } of partition.inspect()) {
+      if (fate === 'aborted' || fate === 'open') continue
+      for (let i = 0; i < batch.count; i++) {
+        if (batch.headerAt(i, MARK_HEADER) !== undefined) continue
+        const value = batch.valueAt(i)!
+        yield node.schema.decode(value, HEADER_BYTES, value.length) as Record<string, unknown>
+      }
+    }
+  }
 }
 
 function hasUpdates({ input }: SinkNode): boolean {

@@ -3,6 +3,7 @@ import { decodeMark, MARK_HEADER } from '../../../schemas/marks.ts'
 import type { Plan } from '../../topology/plan.ts'
 import type { Stall } from '../../topology/stalls.ts'
 import { sourceTopicOf, TIMING } from './pipelines.ts'
+import { committedRows } from './reference.ts'
 
 /** Longer than it takes, where nothing is slow, until a worker has looked again. */
 const LOOKS_MS = 1_500
@@ -14,16 +15,7 @@ const LOOKS_MS = 1_500
 export function wrongStalls(cluster: SimulatedCluster, plan: Plan, isUntroubled: boolean): string[] {
   const sink = plan.sinks.find(({ node }) => node.name === 'sim.stalls')
   if (sink === undefined) return []
-  const told: Stall[] = []
-  for (const partition of cluster.topic(sink.topic)!.partitions) {
-    for (const { batch, fate } of partition.inspect()) {
-      if (fate !== 'committed' && fate !== 'plain') continue
-      for (let i = 0; i < batch.count; i++) {
-        const value = batch.valueAt(i)!
-        told.push(sink.node.schema.decode(value, 5, value.length) as Stall)
-      }
-    }
-  }
+  const told = [...committedRows(cluster, sink)] as unknown as Stall[]
   const words = wordsOf(cluster, plan)
   const found: string[] = []
   for (const { since, noticed_at } of told) {

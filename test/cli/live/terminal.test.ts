@@ -4,8 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Screen } from './screen.ts'
-
-const BIN = join(import.meta.dirname, '..', '..', '..', 'cli', 'millrace.js')
+import { BIN } from '../support.ts'
 
 describe('millrace run, in a real terminal', () => {
   let cwd: string

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
+import { spawnSync, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -11,10 +11,8 @@ import { statusFrame } from '../../../cli/status/frame.ts'
 import type { Status } from '../../../cli/status/status.ts'
 import { Watch } from '../../../cli/status/watch.ts'
 import { LogError } from '../../../log/errors.ts'
-import { millrace } from '../support.ts'
+import { BIN, millrace, Processes } from '../support.ts'
 import { Screen } from '../live/screen.ts'
-
-const BIN = join(import.meta.dirname, '..', '..', '..', 'cli', 'millrace.js')
 
 function statusOf(taskCount: number, lag = 7): Status {
   const member = { group: 'g', member: 'm', host: '10.0.0.1', topology: 'abc', waitsFor: null }
@@ -219,34 +217,25 @@ describe('what millrace status --watch gives a pipe', () => {
 
 describe('millrace status --watch', () => {
   let cwd: string
-  let children: ChildProcess[]
+  const processes = new Processes()
   beforeEach(() => {
-    children = []
     cwd = mkdtempSync(join(tmpdir(), 'millrace-watch-'))
   })
   afterEach(async () => {
-    for (const child of children) {
-      if (child.exitCode !== null || child.signalCode !== null) continue
-      child.kill('SIGKILL')
-      await once(child, 'exit')
-    }
+    await processes.kill()
     rmSync(cwd, { recursive: true, force: true })
   })
 
-  function start(...args: string[]): ChildProcess & { stdout: NodeJS.ReadableStream } {
-    const stdio: ['ignore', 'pipe', 'ignore'] = ['ignore', 'pipe', 'ignore']
-    const child = spawn(process.execPath, [BIN, ...args, '--data-dir', 'data'], { cwd, stdio })
-    children.push(child)
-    return child
-  }
+  const start = (...args: string[]): ChildProcess =>
+    processes.start([...args, '--data-dir', 'data'], { cwd }, 'pipe')
 
   it('follows a run from beside it, past its end, until Ctrl+C', async () => {
     const run = start('run', 'orders', '--rate', '6000', '--since', '10m')
-    await once(run.stdout, 'data')
-    run.stdout.resume()
+    await once(run.stdout!, 'data')
+    run.stdout!.resume()
     const watch = start('status', 'orders', '--watch', '--json')
     const seen: Status[] = []
-    for await (const line of createInterface({ input: watch.stdout })) {
+    for await (const line of createInterface({ input: watch.stdout! })) {
       const status = JSON.parse(line) as Partial<Status>
       // The tables are nobody's for a moment while the run lets go of them.
       if (status.tasks === undefined) continue

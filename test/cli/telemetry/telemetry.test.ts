@@ -27,8 +27,8 @@ import { SinkRunner } from '../../../sinks/runner.ts'
 import { FAMILIES } from '../../../telemetry/families.ts'
 import type { TelemetryServer } from '../../../telemetry/server.ts'
 import { familiesOf, valueOf } from '../../telemetry/exposition.ts'
+import { BIN } from '../support.ts'
 
-const BIN = join(import.meta.dirname, '..', '..', '..', 'cli', 'millrace.js')
 const COUNT = 3_000
 
 describe('the telemetry of a process', () => {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import type { GroupMetadata, TopicPartition } from '../../../log/port.ts'
+import { partitionsOf } from '../../../log/partitions.ts'
 import {
   append,
   batchOf,
@@ -7,7 +8,6 @@ import {
   type LogUnderTest,
   makeTopic,
   nameOf,
-  partitionsOf,
   PLENTY,
   producerOf,
   rejectsWith,

@@ -211,7 +211,3 @@ export class TestMember {
 export function nameOf({ topic, partition }: TopicPartition): string {
   return `${topic}/${partition}`
 }
-
-export function partitionsOf(topic: string, count: number): TopicPartition[] {
-  return Array.from({ length: count }, (_, partition) => ({ topic, partition }))
-}

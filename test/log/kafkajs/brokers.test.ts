@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { startKafka, type KafkaServers } from '../../../deploy/stack/servers.ts'
 import { LogError } from '../../../log/errors.ts'
+import { partitionsOf } from '../../../log/partitions.ts'
 import type { Log, TopicPartition, TransactionalProducer } from '../../../log/port.ts'
 import {
   append,
@@ -9,7 +10,6 @@ import {
   fresh,
   makeTopic,
   nameOf,
-  partitionsOf,
   recordsOf,
   rejectsWith,
   TestMember,

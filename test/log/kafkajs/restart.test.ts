@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { startKafka, type KafkaServers } from '../../../deploy/stack/servers.ts'
 import { LogError } from '../../../log/errors.ts'
+import { partitionsOf } from '../../../log/partitions.ts'
 import type {
   GroupConsumer,
   GroupMetadata,
@@ -9,16 +10,7 @@ import type {
   TopicPartition,
   TransactionalProducer,
 } from '../../../log/port.ts'
-import {
-  batchOf,
-  fresh,
-  makeTopic,
-  partitionsOf,
-  PLENTY,
-  recordsOf,
-  until,
-  valuesIn,
-} from '../../contract/log/support.ts'
+import { batchOf, fresh, makeTopic, PLENTY, recordsOf, until, valuesIn } from '../../contract/log/support.ts'
 import { ownServer } from '../../support/servers.ts'
 import { openTestLog } from './support.ts'
 
