@@ -15,7 +15,10 @@ export interface ReadUntilOptions {
   readonly signal?: AbortSignal
 }
 
-/** Gives all batches of a partition from one offset to another, at read_committed, outside of any group. */
+/**
+ * Gives all batches of a partition from one offset to another, at read_committed, outside of any group.
+ * @param take what it gives back is awaited; the batch's memory goes with it
+ */
 export async function readUntil(
   log: Log,
   place: TopicPartition,
@@ -29,7 +32,10 @@ export async function readUntil(
     while (reader.position < end) {
       signal?.throwIfAborted()
       const batch = await reader.read(maxBytes)
-      if (batch !== null) await take(batch)
+      if (batch !== null) {
+        await take(batch)
+        batch.release()
+      }
       // Another replica may lag behind the one that told the end.
       else if (reader.position < end) await timer.sleep(POLL_MS, signal)
     }

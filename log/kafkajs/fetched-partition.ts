@@ -3,7 +3,7 @@ import { LogError } from '../errors.ts'
 import type { TopicPartition } from '../port.ts'
 import { BatchSlices } from './batch-slices.ts'
 import { isPassing, KAFKA, kafkaError, nameOf } from './errors.ts'
-import type { MemoryLease } from './memory-lease.ts'
+import { MemoryLease } from './memory-lease.ts'
 import { outOfRange } from './hardening/silent-offset-reset.ts'
 import { FetchTurn } from './hardening/stale-fetches.ts'
 import { decodeRecords } from './record-batch/decode.ts'
@@ -81,7 +81,8 @@ export class FetchedPartition implements TopicPartition {
       })
       this.#fetchOffset = nextOffset
       for (const batch of batches) {
-        const slices = new BatchSlices(batch, batch.buffer.buffer === answer.records.buffer ? lease : null)
+        const isWithinAnswer = batch.buffer.buffer === answer.records.buffer
+        const slices = new BatchSlices(batch, isWithinAnswer ? lease : MemoryLease.of(batch.buffer))
         this.#slices.push(slices)
         this.#bufferedBytes += slices.bytes
       }

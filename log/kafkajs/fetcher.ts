@@ -188,6 +188,7 @@ export class Fetcher {
     // All partitions lie in one response.
     const [first] = answer.partitions
     const lease = first === undefined ? null : MemoryLease.of(first.records)
+    lease?.retain()
     for (const fetched of answer.partitions) {
       const index = byName.get(`${fetched.topic} ${fetched.partition}`)
       if (index === undefined || !isWanted[index]!()) continue
@@ -199,6 +200,8 @@ export class Fetcher {
       }
       isAnyReady ||= partition.isReady
     }
+    // What was compressed lies elsewhere now.
+    lease?.release()
     if (passing === null) this.#retry.succeeded()
     else this.#failed(failed, passing)
     if (isAnyReady) this.#onChange()

@@ -4,6 +4,7 @@ import type { PartitionReader, TopicPartition } from '../port.ts'
 import type { Client } from './client.ts'
 import { assertAccepted, ConnectionLost } from './errors.ts'
 import { FetchedPartition } from './fetched-partition.ts'
+import { MemoryLease } from './memory-lease.ts'
 import { fetchRequest } from './requests/fetch.ts'
 
 const LANE = 'read'
@@ -97,7 +98,12 @@ export class KafkaPartitionReader implements PartitionReader {
       try {
         const { errorCode, partitions } = await this.#client.send(leader!.nodeId, LANE, request)
         assertAccepted(errorCode, `Reading ${partition.name}`)
-        const passing = partition.accept(partitions[0]!)
+        const [answer] = partitions
+        const lease = MemoryLease.of(answer!.records)
+        lease?.retain()
+        const passing = partition.accept(answer!, lease)
+        // What was compressed lies elsewhere now.
+        lease?.release()
         if (passing !== null) throw passing
       } catch (error) {
         this.#client.forget(topic)

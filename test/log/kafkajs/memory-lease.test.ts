@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { RecordBatch, STRIDE } from '../../../log/batch.ts'
 import { BatchSlices } from '../../../log/kafkajs/batch-slices.ts'
 import { MemoryLease } from '../../../log/kafkajs/memory-lease.ts'
+import { readUntil } from '../../../log/read-until.ts'
 import { batchOf, fresh, makeTopic } from '../../contract/log/support.ts'
 import { sharedKafka } from '../../support/servers.ts'
 import { openTestLog } from './support.ts'
@@ -81,4 +84,29 @@ describe('the memory of a response', () => {
     await consumer.close()
     await log.close()
   })
+
+  for (const compression of ['none', 'gzip', 'snappy', 'lz4', 'zstd'] as const) {
+    it(`of Kafka goes with the batches that a reader has looked at, compressed by ${compression}`, async function () {
+      this.timeout(300_000)
+      const { brokers } = await sharedKafka(this)
+      const log = await openTestLog(brokers, { compression })
+      const topic = await makeTopic(log, 1)
+      const values = Array.from({ length: 60 }, () => randomBytes(2_500).toString('hex'))
+      const producer = log.idempotentProducer()
+      await producer.send([batchOf(topic, 0, values)])
+      const seen: string[] = []
+      const batches: RecordBatch[] = []
+      const all = { from: 0, end: values.length, maxBytes: 20_000 }
+      await readUntil(log, { topic, partition: 0 }, all, async (batch) => {
+        batches.push(batch)
+        // What is read ahead meanwhile lies elsewhere.
+        await sleep(5)
+        for (let i = 0; i < batch.count; i++) seen.push(batch.valueAt(i)!.toString())
+      })
+      assert.deepEqual(seen, values)
+      assert.ok(batches.length > 10)
+      for (const { buffer } of batches) assert.equal(buffer.length, 0)
+      await log.close()
+    })
+  }
 })
