@@ -1,6 +1,6 @@
 import type { Lease } from '../batch.ts'
 
-/** Smaller buffers may share their memory with others. */
+/** Smaller ones are left to the garbage collector. */
 const LEAST_BYTES = 64 * 1024
 
 /**
@@ -15,9 +15,10 @@ export class MemoryLease implements Lease {
     this.#memory = memory
   }
 
-  /** Of what a view lies in. null: it may be shared, and is left to the garbage collector */
+  /** Of what a view lies in. null: it is too small to matter, or Node's pool, in which others' bytes lie too. */
   static of({ buffer }: Buffer): MemoryLease | null {
-    return buffer instanceof ArrayBuffer && buffer.byteLength >= LEAST_BYTES ? new MemoryLease(buffer) : null
+    const isOwn = buffer instanceof ArrayBuffer && buffer.byteLength > Math.max(LEAST_BYTES, Buffer.poolSize)
+    return isOwn ? new MemoryLease(buffer) : null
   }
 
   retain(): this {

@@ -92,11 +92,19 @@ describe('the memory of a response', () => {
       const log = await openTestLog(brokers, { compression })
       const topic = await makeTopic(log, 1)
       const values = Array.from({ length: 60 }, () => randomBytes(2_500).toString('hex'))
+      // Decompressed they lie in Node's pool, which is everybody's.
+      const few = ['a', 'b', 'c'].map((letter) => letter.repeat(2_000))
       const producer = log.idempotentProducer()
+      for (const value of few) await producer.send([batchOf(topic, 0, [value])])
+      const texts: string[] = []
+      await readUntil(log, { topic, partition: 0 }, { from: 0, end: few.length }, (batch) => {
+        for (let i = 0; i < batch.count; i++) texts.push(batch.valueAt(i)!.toString())
+      })
+      assert.deepEqual(texts, few)
       await producer.send([batchOf(topic, 0, values)])
       const seen: string[] = []
       const batches: RecordBatch[] = []
-      const all = { from: 0, end: values.length, maxBytes: 20_000 }
+      const all = { from: few.length, end: few.length + values.length, maxBytes: 20_000 }
       await readUntil(log, { topic, partition: 0 }, all, async (batch) => {
         batches.push(batch)
         // What is read ahead meanwhile lies elsewhere.
