@@ -68,6 +68,19 @@ export class RecordBatch {
     lease?.release()
   }
 
+  /** Its records below an offset that lies within it. */
+  before(offset: number): RecordBatch {
+    let count = 0
+    while (count < this.count && this.offsetAt(count) < offset) count++
+    return new RecordBatch({
+      ...this,
+      positions: this.positions.subarray(0, count * STRIDE),
+      count,
+      nextOffset: offset,
+      timestampsMs: this.timestampsMs === null ? null : this.timestampsMs.subarray(0, count),
+    })
+  }
+
   offsetAt(index: number): number {
     return this.baseOffset + this.positions[index * STRIDE + OFFSET_DELTA]!
   }
@@ -143,12 +156,17 @@ export class ByteWriter {
 
   /** The bytes of `source` in [start, end). */
   range(source: Uint8Array, start: number, end: number): void {
+    this.ensure(end - start)
+    this.overwrite(this.position, source, start, end)
+    this.position += end - start
+  }
+
+  /** The same at `at`, where there is room for it. */
+  overwrite(at: number, source: Uint8Array, start: number, end: number): void {
+    const { buffer } = this
     const length = end - start
-    this.ensure(length)
-    const { buffer, position } = this
-    if (length <= SMALL_BYTES) for (let i = 0; i < length; i++) buffer[position + i] = source[start + i]!
-    else buffer.set(source.subarray(start, end), position)
-    this.position = position + length
+    if (length <= SMALL_BYTES) for (let i = 0; i < length; i++) buffer[at + i] = source[start + i]!
+    else buffer.set(source.subarray(start, end), at)
   }
 
   utf8(text: string): void {

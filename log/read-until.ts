@@ -16,7 +16,8 @@ export interface ReadUntilOptions {
 }
 
 /**
- * Gives all batches of a partition from one offset to another, at read_committed, outside of any group.
+ * Gives all records of a partition from one offset to another, and none behind, at read_committed, outside of any
+ * group.
  * @param take what it gives back is awaited; the batch's memory goes with it
  */
 export async function readUntil(
@@ -33,7 +34,8 @@ export async function readUntil(
       signal?.throwIfAborted()
       const batch = await reader.read(maxBytes)
       if (batch !== null) {
-        await take(batch)
+        const wanted = batch.nextOffset > end ? batch.before(end) : batch
+        if (wanted.count > 0) await take(wanted)
         batch.release()
       }
       // Another replica may lag behind the one that told the end.

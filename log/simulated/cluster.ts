@@ -44,8 +44,12 @@ export class SimulatedCluster {
   readonly #groups = new Map<string, SimulatedGroup>()
   #topicIds = 0
 
-  constructor(wire: Wire) {
+  readonly #joinsBatches: boolean
+
+  /** @param joinsBatches whether readers are given as many batches at a time as there are, joined. Default false */
+  constructor(wire: Wire, { joinsBatches = false }: { readonly joinsBatches?: boolean } = {}) {
     this.wire = wire
+    this.#joinsBatches = joinsBatches
     this.transactions = new TransactionCoordinator(wire)
   }
 
@@ -160,7 +164,7 @@ export class SimulatedCluster {
     const share = Math.max(1, Math.floor(maxBytes / Math.max(1, positions.length)))
     return positions.map(({ partition, from }, i) => {
       try {
-        return { partition, from, refusal: null, ...partitions[i]!.read(from, share) }
+        return { partition, from, refusal: null, ...partitions[i]!.read(from, share, this.#joinsBatches) }
       } catch (error) {
         if (!(error instanceof Refusal)) throw error
         return { partition, from, batch: null, nextOffset: from, refusal: error }

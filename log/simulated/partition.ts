@@ -132,10 +132,10 @@ export class SimulatedPartition {
   }
 
   /**
-   * What a read_committed reader gets from `from` on: the next batch, cut to about `maxBytes`, or none
-   * and where to look next.
+   * What a read_committed reader gets from `from` on: the next batch, or as many as there are joined to one, cut to
+   * about `maxBytes`, or none and where to look next.
    */
-  read(from: number, maxBytes: number): { batch: RecordBatch | null; nextOffset: number } {
+  read(from: number, maxBytes: number, joins: boolean): { batch: RecordBatch | null; nextOffset: number } {
     if (from < this.start || from > this.end) {
       throw new Refusal(
         'OFFSET_OUT_OF_RANGE',
@@ -143,14 +143,19 @@ export class SimulatedPartition {
       )
     }
     const { stable } = this
+    const found: RecordBatch[] = []
+    let roomBytes = maxBytes
     for (let i = this.#indexOf(from); i < this.#stored.length; i++) {
       const { baseOffset, batch, fate } = this.#stored[i]!
-      if (baseOffset >= stable) break
+      if (baseOffset >= stable || roomBytes <= 0) break
       if (batch === null || fate === 'aborted') continue
-      const cut = cutBatch(batch, from, maxBytes)
-      return { batch: cut, nextOffset: cut.nextOffset }
+      const cut = cutBatch(batch, from, roomBytes)
+      found.push(cut)
+      if (!joins || cut.nextOffset < batch.nextOffset) break
+      roomBytes -= batch.buffer.length
     }
-    return { batch: null, nextOffset: Math.max(from, stable) }
+    const batch = joinBatches(found)
+    return { batch, nextOffset: batch?.nextOffset ?? Math.max(from, stable) }
   }
 
   hasRecords(from: number): boolean {
@@ -287,6 +292,36 @@ function pickRows(batch: RecordBatch, rows: readonly number[]): RecordBatch {
     baseOffset,
     nextOffset: baseOffset + positions[(rows.length - 1) * STRIDE + OFFSET_DELTA]! + 1,
     timestampMs: batch.timestampMs,
+  })
+}
+
+/** As a client joins what one response holds. null: of none */
+function joinBatches(batches: readonly RecordBatch[]): RecordBatch | null {
+  const [first] = batches
+  if (first === undefined || batches.length === 1) return first ?? null
+  const count = batches.reduce((sum, batch) => sum + batch.count, 0)
+  const positions = new Int32Array(count * STRIDE)
+  const timestampsMs = new Float64Array(count)
+  let row = 0
+  let bytes = 0
+  for (const batch of batches) {
+    for (let i = 0; i < batch.count; i++, row++) {
+      for (let column = 0; column < OFFSET_DELTA; column++) {
+        const at = batch.positions[i * STRIDE + column]!
+        positions[row * STRIDE + column] = at < 0 ? at : at + bytes
+      }
+      positions[row * STRIDE + OFFSET_DELTA] = batch.offsetAt(i) - first.baseOffset
+      timestampsMs[row] = batch.timestampAt(i)
+    }
+    bytes += batch.buffer.length
+  }
+  return new RecordBatch({
+    ...first,
+    buffer: Buffer.concat(batches.map(({ buffer }) => buffer)),
+    positions,
+    count,
+    nextOffset: batches.at(-1)!.nextOffset,
+    timestampsMs,
   })
 }
 

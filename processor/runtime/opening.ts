@@ -17,6 +17,8 @@ export interface OpeningDependencies extends OpenDependencies {
   readonly report: (message: string) => void
   /** A task with no more to restore than this is opened before its group goes on. */
   readonly inlineRecords: number
+  /** Of rows that were read and are not applied yet, of all restores at once. */
+  readonly restoreBytes: number
   /** Called when `takeReady` has something new, or `failure` is set. */
   readonly onChange: () => void
 }
@@ -79,7 +81,7 @@ export class Opening {
 
   /** Steps 4 and 5. */
   async #restore(tasks: readonly [Claim, RestoreEnds][]): Promise<void> {
-    const { log, clock, timer, events, onStep, report } = this.#dependencies
+    const { log, clock, timer, events, onStep, report, restoreBytes } = this.#dependencies
     const beganMs = clock.nowMs()
     const settled = await Promise.allSettled(
       tasks.map(async ([claim, ends]) => {
@@ -88,6 +90,7 @@ export class Opening {
           clock,
           timer,
           signal: this.#cancelled.signal,
+          maxRowsBytes: restoreBytes / RESTORES_AT_ONCE,
           report,
           onProgress: ({ id }, applied, total) => events.restoring?.({ task: id, applied, total }),
         })

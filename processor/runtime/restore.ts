@@ -2,6 +2,7 @@ import type { Log, PartitionOffsets, TopicPartition } from '../../log/port.ts'
 import { readUntil } from '../../log/read-until.ts'
 import { StableWait } from '../../log/stable-wait.ts'
 import type { Clock, Timer } from '../../config/clock.ts'
+import { LatestRows } from '../state/latest-rows.ts'
 import { segmentOf, segmentPrefix, storeOf } from '../state/keys.ts'
 import { sameLog, type Checkpoint } from '../state/port.ts'
 import { ProcessorError } from './errors.ts'
@@ -20,7 +21,9 @@ export interface RestoreDependencies {
   readonly timer: Timer
   /** Ends a restore between two steps; what is applied is kept. */
   readonly signal: AbortSignal
-  /** Told of offsets applied so far and in all. */
+  /** What is read is applied when its rows take so much. */
+  readonly maxRowsBytes: number
+  /** Told of offsets read so far and in all. */
   readonly onProgress: (claim: Claim, applied: number, total: number) => void
   readonly report: (message: string) => void
 }
@@ -103,10 +106,11 @@ export async function restoreTask(
   let applied = 0
   const windowsFrom = Math.max(checkpoint.windows, windowsRange.start)
   const windowsEnd = Math.min(windowsRange.stable, coveredBy(record))
-  await readUntil(log, windows, { ...reading, from: windowsFrom, end: windowsEnd }, async (batch) => {
-    const end = { ...checkpoint, windows: batch.nextOffset }
+  const rows = new LatestRows()
+  const applyUpTo = async (windows: number): Promise<void> => {
+    const end = { ...checkpoint, windows }
     await state.apply({
-      records: [batch],
+      records: [rows],
       skip: (segment) => !open.has(`${storeOf(segment)}/${segmentOf(segment)}`),
       dropPrefixes: [],
       taskRecord: null,
@@ -115,9 +119,15 @@ export async function restoreTask(
       timeMs: clock.nowMs(),
     })
     checkpoint = end
+    rows.clear()
+  }
+  await readUntil(log, windows, { ...reading, from: windowsFrom, end: windowsEnd }, async (batch) => {
+    rows.take(batch)
     applied += batch.count
+    if (rows.byteLength >= dependencies.maxRowsBytes) await applyUpTo(batch.nextOffset)
     dependencies.onProgress(claim, batch.nextOffset - windowsFrom, windowsEnd - windowsFrom)
   })
+  if (rows.count > 0) await applyUpTo(windowsEnd)
 
   const end = {
     changelog: changelogEnd,

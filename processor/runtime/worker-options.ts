@@ -36,6 +36,8 @@ export interface WorkerOptions {
   readonly cacheBytes?: number
   /** A task with no more changelog records to restore is opened before its group goes on. Default 10,000. */
   readonly inlineRestoreRecords?: number
+  /** Memory for what restores have read and not yet applied: the more, the fewer rows are written twice. Default 48 MiB. */
+  readonly restoreBytes?: number
   /** Whether whoever fills the inputs is held back by us: what does not come then is no stall. Default: never. */
   readonly isInputHeld?: () => boolean
   readonly onStep?: StepObserver
@@ -57,6 +59,7 @@ export function workerSettings(options: WorkerOptions) {
     fetchBytes: 1024 * 1024,
     cacheBytes: 48 * 1024 * 1024,
     inlineRestoreRecords: 10_000,
+    restoreBytes: 48 * 1024 * 1024,
     isInputHeld: () => false,
     events: {},
     report: (): void => {},

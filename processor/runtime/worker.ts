@@ -330,7 +330,7 @@ export class Worker {
     this.#patience.standingBack.end()
     this.#lettingGo = new AbortController()
     await this.#forget()
-    const { log, state, clock, timer, events, report, inlineRestoreRecords } = this.#settings
+    const { log, state, clock, timer, events, report, inlineRestoreRecords, restoreBytes } = this.#settings
     const beganMs = clock.nowMs()
     await this.#tasks.open(this.#assigned, {
       log,
@@ -343,6 +343,7 @@ export class Worker {
       onStep: this.#onStep,
       onChange: () => this.#consumer.wakeup(),
       inlineRecords: inlineRestoreRecords,
+      restoreBytes,
       report,
       events: {
         ...events,

@@ -1,10 +1,11 @@
 /** Spreads the bytes in [start, end) over 32 bits. */
 export type KeyHash = (bytes: Uint8Array, start: number, end: number) => number
 
-/** Ints of a place in the index. Hashes lie here, so that a key that is not looked for is not touched. */
-const HASH = 0
-const SLOT = 1
-const STRIDE = 2
+/** Ints of a place in an index. Hashes lie here, so that a key that is not looked for is not touched. */
+export const HASH = 0
+/** A slot + 1; 0: the place is free. */
+export const SLOT = 1
+export const INDEX_STRIDE = 2
 
 /** Up to here arrays double, beyond it they grow by half: what is not in use is counted too. */
 const DOUBLES_UP_TO = 1024
@@ -48,7 +49,7 @@ export class KeyTable {
   /** How many keys there are; slots lie below it. */
   count = 0
   readonly #hash: KeyHash
-  /** A hash and a slot + 1 in each place that is taken; linear probing, at most three quarters full. */
+  /** Of places, as {@link place} fills them. */
   #index = new Int32Array(0)
   /** Where each slot's key begins, which is where the one before it ends. */
   #starts = new Int32Array(1)
@@ -84,9 +85,9 @@ export class KeyTable {
   /** The slot of the key in [start, end), -1 where there is none. @param hash the key's, by `hashOf` */
   find(hash: number, bytes: Uint8Array, start: number, end: number): number {
     const index = this.#index
-    const last = index.length - STRIDE
+    const last = index.length - INDEX_STRIDE
     if (last < 0) return -1
-    for (let place = (hash << 1) & last; ; place = (place + STRIDE) & last) {
+    for (let place = (hash << 1) & last; ; place = (place + INDEX_STRIDE) & last) {
       const slot = index[place + SLOT]! - 1
       if (slot < 0) return -1
       if (index[place + HASH] === hash && this.#holds(slot, bytes, start, end)) return slot
@@ -131,7 +132,7 @@ export class KeyTable {
     this.#starts = new Int32Array(slots.length + 1)
     this.#keys = Buffer.allocUnsafeSlow(bytes)
     this.count = 0
-    this.#resizeIndex(slots.length)
+    this.#index = indexFor(slots.length, this.#index)
     for (const slot of slots) {
       const start = starts[slot]!
       const end = starts[slot + 1]!
@@ -164,25 +165,28 @@ export class KeyTable {
       grown.set(this.#starts)
       this.#starts = grown
     }
-    if (slots * 4 * STRIDE > this.#index.length * 3) this.#resizeIndex(slots)
-  }
-
-  #resizeIndex(slots: number): void {
-    let places = 4
-    while (slots * 4 > places * 3) places *= 2
-    const before = this.#index
-    this.#index = new Int32Array(places * STRIDE)
-    for (let at = 0; at < before.length; at += STRIDE) {
-      const slot = before[at + SLOT]! - 1
-      if (slot >= 0) place(this.#index, before[at + HASH]!, slot)
-    }
+    this.#index = indexFor(slots, this.#index)
   }
 }
 
-function place(index: Int32Array, hash: number, slot: number): void {
-  const last = index.length - STRIDE
+/** An index with room for so many slots, at most three quarters full: the one given, or a larger one with its slots. */
+export function indexFor(slots: number, index: Int32Array<ArrayBuffer>): Int32Array<ArrayBuffer> {
+  if (slots * 4 * INDEX_STRIDE <= index.length * 3) return index
+  let places = 4
+  while (slots * 4 > places * 3) places *= 2
+  const grown = new Int32Array(places * INDEX_STRIDE)
+  for (let at = 0; at < index.length; at += INDEX_STRIDE) {
+    const slot = index[at + SLOT]! - 1
+    if (slot >= 0) place(grown, index[at + HASH]!, slot)
+  }
+  return grown
+}
+
+/** Notes a slot that is not there yet in the first free place from where its hash points: linear probing. */
+export function place(index: Int32Array, hash: number, slot: number): void {
+  const last = index.length - INDEX_STRIDE
   let at = (hash << 1) & last
-  while (index[at + SLOT] !== 0) at = (at + STRIDE) & last
+  while (index[at + SLOT] !== 0) at = (at + INDEX_STRIDE) & last
   index[at + HASH] = hash
   index[at + SLOT] = slot + 1
 }

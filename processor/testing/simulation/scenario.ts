@@ -52,6 +52,7 @@ export interface Scenario {
     readonly cacheBytes: number
     readonly fetchBytes: number
     readonly inlineRestoreRecords: number
+    readonly restoreBytes: number
   }
   /** A restarted process has the instance id that it had. */
   readonly keepsInstance: boolean
@@ -63,6 +64,8 @@ export interface Scenario {
   readonly hasForeignState: boolean
   /** The log's cleaner is at work all the time. */
   readonly compacts: boolean
+  /** Readers get as many batches at a time as there are, joined. */
+  readonly joinsBatches: boolean
   /** The error that every process has to end with instead of going on; null: none. */
   readonly expectedStop: ProcessorError['code'] | null
 }
@@ -118,6 +121,8 @@ export function scenarioOf(seed: number, family: Family = FAMILIES[seed % FAMILI
       cacheBytes: random.pick([0, 0, 2_000, 48 * 1024 * 1024]),
       fetchBytes: random.pick([300, 3_000, 1024 * 1024]),
       inlineRestoreRecords: random.pick([0, 5, 10_000]),
+      // This and `joinsBatches` are not drawn: seeds that once failed keep their schedules.
+      restoreBytes: [48 * 1024 * 1024, 20_000, 1][seed % 3]!,
     },
     keepsInstance: random.chance(0.5),
     retries: random.int(0, 3),
@@ -125,6 +130,7 @@ export function scenarioOf(seed: number, family: Family = FAMILIES[seed % FAMILI
     chunkRows: random.pick([1, 3, 1_000]),
     hasForeignState: random.chance(0.15),
     compacts: random.chance(0.3),
+    joinsBatches: seed % 2 === 1,
     expectedStop: null,
   }
   return LEANINGS[family](base, random)

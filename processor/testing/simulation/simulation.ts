@@ -66,7 +66,7 @@ class Simulation {
     this.#scenario = scenario
     this.#scheduler = new Scheduler(new Random(scenario.scheduleSeed), scenario.weather, START_MS)
     this.#scheduler.onEvent = onEvent ?? null
-    this.#cluster = new SimulatedCluster(this.#scheduler)
+    this.#cluster = new SimulatedCluster(this.#scheduler, scenario)
     this.#plan = planOf(scenario.pipeline, scenario.script.partitions)
     this.#checker = new Checker(this.#cluster, this.#redis, this.#plan)
     this.#redis.onMeta = (task, meta, before) => {
