@@ -72,8 +72,13 @@ export class RecordBatch {
   before(offset: number): RecordBatch {
     let count = 0
     while (count < this.count && this.offsetAt(count) < offset) count++
+    const { topic, partition, buffer, baseOffset, timestampMs } = this
     return new RecordBatch({
-      ...this,
+      topic,
+      partition,
+      buffer,
+      baseOffset,
+      timestampMs,
       positions: this.positions.subarray(0, count * STRIDE),
       count,
       nextOffset: offset,

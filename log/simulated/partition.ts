@@ -315,8 +315,12 @@ function joinBatches(batches: readonly RecordBatch[]): RecordBatch | null {
     }
     bytes += batch.buffer.length
   }
+  const { topic, partition, baseOffset, timestampMs } = first
   return new RecordBatch({
-    ...first,
+    topic,
+    partition,
+    baseOffset,
+    timestampMs,
     buffer: Buffer.concat(batches.map(({ buffer }) => buffer)),
     positions,
     count,

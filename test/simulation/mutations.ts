@@ -171,8 +171,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: READ_UNTIL,
-        find: '      if (batch !== null) await take(batch)\n',
-        replace: '      if (batch !== null) {\n        await take(batch)\n        break\n      }\n',
+        find: '        batch.release()\n',
+        replace: '        batch.release()\n        break\n',
       },
     ],
     family: '(6)',
