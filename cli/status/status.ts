@@ -107,10 +107,11 @@ export async function statusOf(parts: StatusParts): Promise<Status> {
     ...membersOf('process', process!, plan),
     ...sinkGroups.flatMap((group) => membersOf('sink', group, plan)),
   ]
+  const notices = noticesTopic(plan.application)
   const topics = [
     ...plan.subTopologies.map(({ inputTopic }) => inputTopic),
     ...tables.map(({ topic }) => topic),
-    noticesTopic(plan.application),
+    ...plan.topics.map(({ name }) => name).filter((name) => name === notices),
   ]
   const counts = await partitionCounts(log, topics)
   const tasks = await tasksOf(parts, process!, counts)

@@ -48,7 +48,7 @@ export interface KafkaLogOptions {
   readonly sessionTimeoutMs?: number
   /** A member that does not poll for so long leaves its group. Default 300,000. */
   readonly maxPollIntervalMs?: number
-  /** So often a group looks whether its topics have other partitions than it shared out. Default 30,000. */
+  /** So often a group looks whether its topics have more partitions than it shared out. Default 30,000. */
   readonly metadataMaxAgeMs?: number
   /** About so much of a partition's records makes one batch on the wire. Default 1,000,000 (brokers take 1 MiB). */
   readonly maxBatchBytes?: number

@@ -1,8 +1,9 @@
 import type { Client } from './client.ts'
 
 /**
- * For the leader of a group: tells when a topic that it shared out has another number of partitions than then. A
- * broker answers from what it has heard so far, and a topic may grow at any time; nobody else would notice.
+ * For the leader of a group: tells when a topic that it shared out has more partitions than then. A broker answers
+ * from what it has heard so far, and a topic may grow at any time; nobody else would notice. Fewer are an old answer,
+ * or those of another topic, which has another id.
  */
 export class PartitionWatch {
   readonly #client: Client
@@ -37,7 +38,7 @@ export class PartitionWatch {
   async #hasChanged(counts: ReadonlyMap<string, number>): Promise<boolean> {
     try {
       const topics = await this.#client.topics([...counts.keys()])
-      return topics.some(({ name, partitions }) => partitions.length !== counts.get(name))
+      return topics.some(({ name, partitions }) => partitions.length > counts.get(name)!)
     } catch {
       // Not to be reached, or a topic is gone: whoever reads it says so. Asked again at the next turn.
       return false

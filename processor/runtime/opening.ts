@@ -82,6 +82,7 @@ export class Opening {
   /** Steps 4 and 5. */
   async #restore(tasks: readonly [Claim, RestoreEnds][]): Promise<void> {
     const { log, clock, timer, events, onStep, report, restoreBytes } = this.#dependencies
+    const maxRowsBytes = restoreBytes / Math.max(RESTORES_AT_ONCE, tasks.length)
     const beganMs = clock.nowMs()
     const settled = await Promise.allSettled(
       tasks.map(async ([claim, ends]) => {
@@ -90,7 +91,7 @@ export class Opening {
           clock,
           timer,
           signal: this.#cancelled.signal,
-          maxRowsBytes: restoreBytes / RESTORES_AT_ONCE,
+          maxRowsBytes,
           report,
           onProgress: ({ id }, applied, total) => events.restoring?.({ task: id, applied, total }),
         })

@@ -14,6 +14,8 @@ import { decodeTaskRecord, TASK_RECORD_KEY, type TaskRecord } from './progress.t
 const LEADER_TRIES = 500
 const LEADER_POLL_MS = 20
 const READ_BYTES = 4 * 1024 * 1024
+/** What is read is applied at the latest then: an opening that is given up has not read in vain. */
+const APPLY_EVERY_MS = 5_000
 
 export interface RestoreDependencies {
   readonly log: Log
@@ -21,7 +23,7 @@ export interface RestoreDependencies {
   readonly timer: Timer
   /** Ends a restore between two steps; what is applied is kept. */
   readonly signal: AbortSignal
-  /** What is read is applied when its rows take so much. */
+  /** What is read is applied when its rows take so much, if not before. */
   readonly maxRowsBytes: number
   /** Told of offsets read so far and in all. */
   readonly onProgress: (claim: Claim, applied: number, total: number) => void
@@ -107,6 +109,7 @@ export async function restoreTask(
   const windowsFrom = Math.max(checkpoint.windows, windowsRange.start)
   const windowsEnd = Math.min(windowsRange.stable, coveredBy(record))
   const rows = new LatestRows()
+  let appliedMs = clock.nowMs()
   const applyUpTo = async (windows: number): Promise<void> => {
     const end = { ...checkpoint, windows }
     await state.apply({
@@ -119,12 +122,14 @@ export async function restoreTask(
       timeMs: clock.nowMs(),
     })
     checkpoint = end
+    appliedMs = clock.nowMs()
     rows.clear()
   }
   await readUntil(log, windows, { ...reading, from: windowsFrom, end: windowsEnd }, async (batch) => {
     rows.take(batch)
     applied += batch.count
-    if (rows.byteLength >= dependencies.maxRowsBytes) await applyUpTo(batch.nextOffset)
+    const isDue = clock.nowMs() - appliedMs >= APPLY_EVERY_MS
+    if (isDue || rows.byteLength >= dependencies.maxRowsBytes) await applyUpTo(batch.nextOffset)
     dependencies.onProgress(claim, batch.nextOffset - windowsFrom, windowsEnd - windowsFrom)
   })
   if (rows.count > 0) await applyUpTo(windowsEnd)
