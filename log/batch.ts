@@ -68,22 +68,35 @@ export class RecordBatch {
     lease?.release()
   }
 
-  /** Its records below an offset that lies within it. */
-  before(offset: number): RecordBatch {
-    let count = 0
-    while (count < this.count && this.offsetAt(count) < offset) count++
-    const { topic, partition, buffer, baseOffset, timestampMs } = this
+  /** Its records from one index to another. @param nextOffset where to read on behind them */
+  slice(from: number, to: number, nextOffset = this.#nextOffsetAt(to)): RecordBatch {
+    const { topic, partition, buffer, timestampMs, timestampsMs } = this
+    const positions = this.positions.slice(from * STRIDE, to * STRIDE)
+    const baseOffset = this.offsetAt(from)
+    const moved = baseOffset - this.baseOffset
+    for (let row = 0; row < positions.length; row += STRIDE) positions[row + OFFSET_DELTA]! -= moved
     return new RecordBatch({
       topic,
       partition,
       buffer,
+      positions,
+      count: to - from,
       baseOffset,
+      nextOffset,
       timestampMs,
-      positions: this.positions.subarray(0, count * STRIDE),
-      count,
-      nextOffset: offset,
-      timestampsMs: this.timestampsMs === null ? null : this.timestampsMs.subarray(0, count),
+      timestampsMs: timestampsMs === null ? null : timestampsMs.slice(from, to),
     })
+  }
+
+  /** Its records below an offset that lies within it. */
+  before(offset: number): RecordBatch {
+    let count = 0
+    while (count < this.count && this.offsetAt(count) < offset) count++
+    return this.slice(0, count, offset)
+  }
+
+  #nextOffsetAt(index: number): number {
+    return index === this.count ? this.nextOffset : this.offsetAt(index - 1) + 1
   }
 
   offsetAt(index: number): number {

@@ -44,9 +44,9 @@ export async function notifiersOf(log: Log, plan: Plan, counts: PartitionCounts)
     candidates.map(({ notifier, topic, isRecorded }, i) =>
       statusOf(log, {
         notifier,
+        topic,
         group: groups[i]!,
         partitions: partitionsOf(topic, counts.get(topic)!),
-        topic,
         records: isRecorded ? records.filter((one) => one.destination === notifier) : null,
       }),
     ),

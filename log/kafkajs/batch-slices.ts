@@ -1,4 +1,4 @@
-import { HEADERS_END, KEY_END, KEY_START, OFFSET_DELTA, RecordBatch, STRIDE, VALUE_END } from '../batch.ts'
+import { HEADERS_END, KEY_END, KEY_START, type RecordBatch, STRIDE, VALUE_END } from '../batch.ts'
 import type { MemoryLease } from './memory-lease.ts'
 
 /** A fetched batch that is handed out piece by piece, as much as each caller wants. */
@@ -34,7 +34,7 @@ export class BatchSlices {
     }
     this.#next = to
     const isWhole = from === 0 && to === batch.count
-    const piece = isWhole ? batch : slice(batch, from, to)
+    const piece = isWhole ? batch : batch.slice(from, to)
     if (this.#lease === null) return piece
     piece.hold(this.#lease.retain())
     if (this.isEmpty) this.#lease.release()
@@ -44,25 +44,6 @@ export class BatchSlices {
   #startOf(index: number): number {
     return this.#batch.positions[index * STRIDE + KEY_START]!
   }
-}
-
-function slice(batch: RecordBatch, from: number, to: number): RecordBatch {
-  const positions = batch.positions.slice(from * STRIDE, to * STRIDE)
-  const baseOffset = batch.offsetAt(from)
-  const moved = baseOffset - batch.baseOffset
-  for (let row = 0; row < positions.length; row += STRIDE) positions[row + OFFSET_DELTA]! -= moved
-  const isLast = to === batch.count
-  return new RecordBatch({
-    topic: batch.topic,
-    partition: batch.partition,
-    buffer: batch.buffer,
-    positions,
-    count: to - from,
-    baseOffset,
-    nextOffset: isLast ? batch.nextOffset : batch.offsetAt(to - 1) + 1,
-    timestampMs: batch.timestampMs,
-    timestampsMs: batch.timestampsMs === null ? null : batch.timestampsMs.slice(from, to),
-  })
 }
 
 function endOf({ positions }: RecordBatch, index: number): number {

@@ -249,13 +249,12 @@ export class Membership {
   async #syncGroup(joined: JoinedGroup): Promise<Share | null> {
     const { groupId, lane } = this.#options
     const { memberId, generationId: generation } = joined
-    const isLeader = joined.leaderId === memberId
     this.#sharedOut = null
     const request = syncGroupRequest({
       groupId,
       memberId,
       generation,
-      assignments: isLeader ? await this.#assign(joined) : [],
+      assignments: joined.leaderId === memberId ? await this.#assign(joined) : [],
     })
     const synced = await this.#coordinators.send('group', groupId, request, ({ errorCode }) => errorCode, {
       lane,

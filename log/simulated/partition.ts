@@ -270,10 +270,7 @@ function cutBatch(batch: RecordBatch, from: number, maxBytes: number): RecordBat
   let last = first + 1
   while (last < count && rowEnd(positions, last) - startByte <= maxBytes) last++
   if (first === 0 && last === count) return batch
-  return pickRows(
-    batch,
-    Array.from({ length: last - first }, (_, i) => first + i),
-  )
+  return batch.slice(first, last)
 }
 
 function pickRows(batch: RecordBatch, rows: readonly number[]): RecordBatch {

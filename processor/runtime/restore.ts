@@ -108,7 +108,7 @@ export async function restoreTask(
   let applied = 0
   const windowsFrom = Math.max(checkpoint.windows, windowsRange.start)
   const windowsEnd = Math.min(windowsRange.stable, coveredBy(record))
-  const rows = new LatestRows()
+  const rows = new LatestRows(windows)
   let appliedMs = clock.nowMs()
   const applyUpTo = async (windows: number): Promise<void> => {
     const end = { ...checkpoint, windows }

@@ -5,9 +5,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { writeAvro, writeParquet } from '../bridge/files/written.ts'
-import { ordersRun, rowsOf, runOrders, Scratch, start, tablesOf } from './support.ts'
+import { BIN, ordersRun, rowsOf, runOrders, Scratch, start, tablesOf } from './support.ts'
 
-const BIN = join(import.meta.dirname, '..', '..', 'cli', 'millrace.js')
 const RECORDS = 40_000
 const BAD_EVERY = 4_000
 const KILLS = 3

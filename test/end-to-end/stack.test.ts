@@ -1,14 +1,12 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { startKafka, startRedis, type KafkaServers } from '../../deploy/stack/servers.ts'
 import { until } from '../../deploy/stack/wait.ts'
 import { ownServer, sharedRegistry } from '../support/servers.ts'
 import { monthsOrSkip } from './shared-data.ts'
-import { digestsIn, runOrders, Scratch, Started, type Said } from './support.ts'
+import { BIN, digestsIn, runOrders, Scratch, Started, type Said } from './support.ts'
 
-const BIN = join(import.meta.dirname, '..', '..', 'cli', 'millrace.js')
 const FORMAT = ['--format', 'online-retail']
 
 type Env = Readonly<Record<string, string>>

@@ -15,9 +15,8 @@ import {
   writeSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { digestsIn, ordersRun, runOrders, Scratch, start } from './support.ts'
+import { BIN, digestsIn, ordersRun, runOrders, Scratch, start } from './support.ts'
 
-const BIN = join(import.meta.dirname, '..', '..', 'cli', 'millrace.js')
 const RECORDS = '60000'
 const isRoot = process.getuid?.() === 0
 

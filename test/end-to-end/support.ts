@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-const BIN = join(import.meta.dirname, '..', '..', 'cli', 'millrace.js')
+export const BIN = join(import.meta.dirname, '..', '..', 'cli', 'millrace.js')
 
 /** The wall clock's columns: all that may differ between two runs on the same input. */
 const TIMES = ['processed_at', 'calculated_at', 'failed_at']

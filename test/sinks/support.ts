@@ -1,5 +1,6 @@
 import { BatchBuilder } from '../../log/batch.ts'
 import { createMemoryLog } from '../../log/embedded/embedded-log.ts'
+import { partitionsOf } from '../../log/partitions.ts'
 import type { Log, TransactionalProducer } from '../../log/port.ts'
 import { deadLetterSchema, type DeadLetter } from '../../schemas/dead-letter.ts'
 import type { TableDefinition } from '../../schemas/destinations.ts'
@@ -120,11 +121,7 @@ export class SinkBench {
   }
 
   async ends(): Promise<{ partition: number; offset: number }[]> {
-    const partitions = Array.from({ length: this.partitions }, (_, partition) => ({
-      topic: TOPIC,
-      partition,
-    }))
-    const offsets = await this.log.admin.offsets(partitions)
+    const offsets = await this.log.admin.offsets(partitionsOf(TOPIC, this.partitions))
     return offsets.map(({ stable }, partition) => ({ partition, offset: stable }))
   }
 

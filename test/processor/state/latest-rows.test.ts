@@ -5,6 +5,8 @@ import { BatchBuilder, KEY_END, KEY_START, STRIDE, VALUE_END, VALUE_START } from
 import { LatestRows } from '../../../processor/state/latest-rows.ts'
 import type { StateRecords } from '../../../processor/state/port.ts'
 
+const PLACE = { topic: 'changes', partition: 0 }
+
 type Row = readonly [key: Uint8Array, value: Uint8Array | null]
 
 const row = fc.tuple(
@@ -16,7 +18,7 @@ const row = fc.tuple(
 )
 
 function batchOf(rows: readonly Row[]): StateRecords {
-  const batch = new BatchBuilder('changes', 0)
+  const batch = new BatchBuilder(PLACE.topic, PLACE.partition)
   for (const [key, value] of rows) batch.append(key, value)
   return batch
 }
@@ -35,7 +37,7 @@ describe('the latest rows of a changelog', () => {
   it('are what a Map holds in the end, each key once, whatever grew, shrank or was deleted', () => {
     fc.assert(
       fc.property(fc.array(fc.array(row, { maxLength: 80 }), { maxLength: 6 }), (batches) => {
-        const rows = new LatestRows()
+        const rows = new LatestRows(PLACE)
         // What was applied before stays nowhere.
         rows.take(batchOf([[Buffer.from('key-1'), Buffer.from('before')]]))
         rows.clear()
@@ -51,7 +53,7 @@ describe('the latest rows of a changelog', () => {
   })
 
   it('take no more room for values that are as long as the ones before', () => {
-    const rows = new LatestRows()
+    const rows = new LatestRows(PLACE)
     const keys = Array.from({ length: 1_000 }, (_, i) => Buffer.from(`key-${i}`))
     const valuesOf = (round: number): Row[] => keys.map((key) => [key, Buffer.alloc(20, round)])
     rows.take(batchOf(valuesOf(0)))
