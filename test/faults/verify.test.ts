@@ -10,6 +10,7 @@ import { alert } from '../../pipelines/orders/contract.ts'
 import { MARK_HEADER } from '../../schemas/marks.ts'
 import { HEADER_BYTES } from '../../schemas/wire.ts'
 import { runOrders, Scratch } from '../end-to-end/support.ts'
+import { openTestLog } from '../log/kafkajs/support.ts'
 import { sharedKafka } from '../support/servers.ts'
 import { Decoder, dump, type DumpedRecord } from './dump.ts'
 import { expectedRows, TOPICS, type Rows } from './expected.ts'
@@ -127,10 +128,9 @@ describe("reading topics with Java's client", () => {
     const { brokers } = await sharedKafka(this)
     const kafka = new Kafka({ brokers: brokers.split(','), logLevel: logLevel.NOTHING })
     const topic = `dump-${process.pid}-${Date.now()}`
-    const admin = kafka.admin()
-    await admin.connect()
-    await admin.createTopics({ topics: [{ topic, numPartitions: 2 }], waitForLeaders: true })
-    await admin.disconnect()
+    const log = await openTestLog(brokers)
+    await log.admin.createTopics([{ name: topic, partitions: 2, cleanup: 'delete', retentionMs: -1 }])
+    await log.close()
     const ended = await transaction(kafka, topic, 0, ['a', 'b'])
     await ended.commit()
     const aborted = await transaction(kafka, topic, 0, ['aborted'])
