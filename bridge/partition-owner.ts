@@ -88,6 +88,9 @@ export class PartitionOwner {
   readonly #bindings: readonly SourceBinding[]
   #producer: TransactionalProducer | null = null
   #open: OpenSource[] = []
+  /** Of the sources that were read to their end. */
+  readonly #done = new Set<SourceWriter>()
+  #isRepeating = false
   #queue: Promise<void> = Promise.resolve()
   #failed: Error | null = null
   /** The offset of the last record that this owner has committed to its positions. */
@@ -123,6 +126,20 @@ export class PartitionOwner {
     })
   }
 
+  /** Repeats the heartbeats of what is read to its end while others are not, so that it does not count as silent. */
+  async repeatHeartbeats(): Promise<void> {
+    if (this.#isRepeating) return
+    this.#isRepeating = true
+    try {
+      for (const writer of this.#done) await writer.repeatHeartbeat(this.#options.clock.nowMs())
+    } catch (error) {
+      // Whoever writes here next meets it as well, and opens again.
+      if (!(error instanceof LogError)) throw error
+    } finally {
+      this.#isRepeating = false
+    }
+  }
+
   /** Commits it all in one transaction, behind what was handed in before. */
   async commit(contents: readonly TransactionContent[]): Promise<void> {
     const turn = this.#queue.then(() => this.#write(contents))
@@ -142,6 +159,8 @@ export class PartitionOwner {
   async close(): Promise<void> {
     const producer = this.#producer
     this.#producer = null
+    this.#done.clear()
+    await this.#queue
     for (const { reader } of this.#open) await reader.close()
     if (producer !== null) await producer.close().catch(() => undefined)
   }
@@ -248,7 +267,8 @@ export class PartitionOwner {
     const either = AbortSignal.any([stop, failure.signal])
     const pumps = this.#open.map(async ({ reader, writer }) => {
       try {
-        return await pump({ reader, writer, clock, stop: either, ...(gate && { gate }) })
+        const outcome = await pump({ reader, writer, clock, stop: either, ...(gate && { gate }) })
+        if (outcome === 'done') this.#done.add(writer)
       } catch (error) {
         failure.abort()
         throw error

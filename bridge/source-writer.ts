@@ -215,6 +215,20 @@ export class SourceWriter implements RecordSink {
     if (stored.value !== this.#stored) content.store(stored)
     this.#stored = stored.value
     for (const position of positions) content.store(position)
+    await this.#send(content, record)
+  }
+
+  /** Says again how far a source has come that was read to its end; all that it wrote must be settled. */
+  async repeatHeartbeat(nowMs: number): Promise<void> {
+    const t = this.#heartbeatT
+    if (t === null || nowMs - this.#heartbeatMs < HEARTBEAT_MS) return
+    this.#heartbeatMs = nowMs
+    this.#filling.markAll({ kind: 'heartbeat', writer: this.#options.name, t })
+    await this.#send(this.#filling, this.#committed)
+    await this.settled()
+  }
+
+  async #send(content: TransactionContent, record: SourceRecord): Promise<void> {
     await this.#inFlight
     this.#filling = this.#spare
     this.#spare = content

@@ -174,6 +174,9 @@ export class Sources {
         this.#throwIfFailed()
         const outcome = await this.#outcome(signal)
         if (outcome !== null) return { ...this.#summary(outcome), outcome }
+        for (const owner of this.#owners.values()) {
+          owner.repeatHeartbeats().catch((error: unknown) => this.#fail(error))
+        }
       }
     } finally {
       signal.removeEventListener('abort', wake)
@@ -221,10 +224,14 @@ export class Sources {
       })
       await Promise.all(running)
     } catch (error) {
-      this.#fatal = { error }
-      this.#assigned?.stop.abort()
-      this.#consumer?.wakeup()
+      this.#fail(error)
     }
+  }
+
+  #fail(error: unknown): void {
+    this.#fatal = { error }
+    this.#assigned?.stop.abort()
+    this.#consumer?.wakeup()
   }
 
   /** Ends the sources at a transaction boundary; awaited before the group moves on. */
