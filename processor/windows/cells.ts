@@ -16,7 +16,7 @@ interface Held {
  * in nothing.
  */
 export class Cells {
-  numbers: Float64Array
+  numbers: Float64Array<ArrayBuffer>
   /** Sums that need more terms than their cells hold, by their first cell. */
   outgrown = new Map<number, ExactSum>()
   /** Values that are no numbers, by their accumulator's first cell. */
@@ -47,11 +47,9 @@ export class Cells {
     this.#held.set(at, { value, bytes })
   }
 
-  /** What there is stays. */
+  /** What there is stays; the array of before is empty then, since left to the garbage collector it would outlive many. */
   resize(length: number): void {
-    const resized = new Float64Array(length)
-    resized.set(this.numbers.subarray(0, length))
-    this.numbers = resized
+    this.numbers = new Float64Array(this.numbers.buffer.transfer(length * Float64Array.BYTES_PER_ELEMENT))
   }
 
   /** Accumulators anew. */

@@ -6,7 +6,7 @@ import {
   STRIDE,
   VALUE_END,
   VALUE_START,
-  type ByteWriter,
+  ByteWriter,
   type ProduceBatch,
 } from '../../batch.ts'
 import { LogError } from '../../errors.ts'
@@ -59,16 +59,28 @@ export function encodeRecordBatch(batch: ProduceBatch, options: RecordBatchOptio
       `A batch for ${batch.topic}-${batch.partition} is shorter than its ${count} records say, or empty: build it anew`,
     )
   }
-  into.ensure(encodedSizeBound(batch))
   const start = into.position
-  const recordsStart = start + layout.RECORDS
-  into.position = writeRecords(batch, into.buffer, recordsStart)
-  if (options.compression !== 'none') {
-    const compressed = compress(options.compression, into.buffer.subarray(recordsStart, into.position))
-    into.position = recordsStart
+  if (options.compression === 'none') {
+    into.ensure(encodedSizeBound(batch))
+    into.position = writeRecords(batch, into.buffer, start + layout.RECORDS)
+  } else {
+    const compressed = compressRecords(batch, options.compression)
+    into.ensure(layout.RECORDS + compressed.length)
+    into.position += layout.RECORDS
     into.bytes(compressed)
   }
   writeHeader(into.buffer, start, into.position, count, options)
+}
+
+/** Where records lie that are compressed next: what is to be sent holds what they come to, and no more. */
+let scratch = new ByteWriter()
+const KEPT_SCRATCH_BYTES = 4 * 1024 * 1024
+
+function compressRecords(batch: ProduceBatch, compression: Compression): Buffer {
+  scratch.ensure(encodedSizeBound(batch))
+  const records = scratch.buffer.subarray(0, writeRecords(batch, scratch.buffer, 0))
+  if (records.buffer.byteLength > KEPT_SCRATCH_BYTES) scratch = new ByteWriter()
+  return compress(compression, records)
 }
 
 function writeHeader(
