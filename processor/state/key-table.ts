@@ -15,6 +15,14 @@ export function grownCapacity(capacity: number, needed: number): number {
   return Math.max(needed, capacity < DOUBLES_UP_TO ? capacity * 2 : capacity + (capacity >> 1))
 }
 
+/**
+ * The same numbers with room for `length`. The array of before is empty then: dead ones that are left to the garbage
+ * collector outweigh what lives.
+ */
+export function grown(array: Int32Array<ArrayBuffer>, length: number): Int32Array<ArrayBuffer> {
+  return new Int32Array(array.buffer.transfer(length * Int32Array.BYTES_PER_ELEMENT))
+}
+
 /** MurmurHash3's steps, four bytes at a time. */
 export function hashKey(bytes: Uint8Array, start: number, end: number): number {
   let hash = end - start
@@ -53,7 +61,7 @@ export class KeyTable {
   #index = new Int32Array(0)
   /** Where each slot's key begins, which is where the one before it ends. */
   #starts = new Int32Array(1)
-  #keys: Buffer = Buffer.alloc(0)
+  #keys: Buffer<ArrayBuffer> = Buffer.alloc(0)
 
   /** @param hash for tests of what collides */
   constructor(hash: KeyHash = hashKey) {
@@ -156,30 +164,30 @@ export class KeyTable {
 
   #makeRoom(slots: number, keyBytes: number): void {
     if (keyBytes > this.#keys.length) {
-      const grown = Buffer.allocUnsafeSlow(grownCapacity(this.#keys.length, keyBytes))
-      this.#keys.copy(grown, 0, 0, this.#starts[this.count])
-      this.#keys = grown
+      this.#keys = Buffer.from(this.#keys.buffer.transfer(grownCapacity(this.#keys.length, keyBytes)))
     }
     if (slots >= this.#starts.length) {
-      const grown = new Int32Array(grownCapacity(this.#starts.length, slots + 1))
-      grown.set(this.#starts)
-      this.#starts = grown
+      this.#starts = grown(this.#starts, grownCapacity(this.#starts.length, slots + 1))
     }
     this.#index = indexFor(slots, this.#index)
   }
 }
 
-/** An index with room for so many slots, at most three quarters full: the one given, or a larger one with its slots. */
+/**
+ * An index with room for so many slots, at most three quarters full: the one given, or a larger one with its slots,
+ * and the one given is empty then.
+ */
 export function indexFor(slots: number, index: Int32Array<ArrayBuffer>): Int32Array<ArrayBuffer> {
   if (slots * 4 * INDEX_STRIDE <= index.length * 3) return index
   let places = 4
   while (slots * 4 > places * 3) places *= 2
-  const grown = new Int32Array(places * INDEX_STRIDE)
+  const larger = new Int32Array(places * INDEX_STRIDE)
   for (let at = 0; at < index.length; at += INDEX_STRIDE) {
     const slot = index[at + SLOT]! - 1
-    if (slot >= 0) place(grown, index[at + HASH]!, slot)
+    if (slot >= 0) place(larger, index[at + HASH]!, slot)
   }
-  return grown
+  index.buffer.transfer(0)
+  return larger
 }
 
 /** Notes a slot that is not there yet in the first free place from where its hash points: linear probing. */

@@ -2,7 +2,7 @@ import type { BatchBuilder } from '../../log/batch.ts'
 import type { RowAggregate } from '../windows/row-aggregate.ts'
 import { Cells } from '../windows/cells.ts'
 import type { CacheBudget } from './cache-budget.ts'
-import { grownCapacity, KeyTable } from './key-table.ts'
+import { grown, grownCapacity, KeyTable } from './key-table.ts'
 import { writeKey } from './keys.ts'
 
 /** Bytes of a window that holds nothing, as measured on V8. */
@@ -177,9 +177,7 @@ export class WindowEntries {
 
   #noteChange(slot: number): void {
     if (this.changedCount === this.changed.length) {
-      const grown = new Int32Array(grownCapacity(this.changed.length, this.changedCount + 1))
-      grown.set(this.changed)
-      this.changed = grown
+      this.changed = grown(this.changed, grownCapacity(this.changed.length, this.changedCount + 1))
       this.#count()
     }
     this.changed[this.changedCount++] = slot
