@@ -13,6 +13,7 @@ import { parseArgs } from 'node:util'
 import { chromiumProgram } from './chromium.ts'
 import { StackError } from './errors.ts'
 import { kafkaJars, startKafka } from './kafka.ts'
+import { npmProgram, USERS_NODE, USERS_NPMS } from './npm.ts'
 import { redisProgram, startRedis } from './redis.ts'
 import { registryProgram, startRegistry } from './registry.ts'
 import { toxiproxyProgram } from './toxiproxy.ts'
@@ -119,6 +120,8 @@ async function fetchPrograms(): Promise<void> {
     'the schema registry': registryProgram,
     Toxiproxy: toxiproxyProgram,
     Chromium: chromiumProgram,
+    [`Node ${USERS_NODE}`]: () => npmProgram('node', USERS_NODE),
+    ...Object.fromEntries(USERS_NPMS.map((version) => [`npm ${version}`, () => npmProgram('npm', version)])),
   }
   const missing: string[] = []
   for (const [name, get] of Object.entries(programs)) {

@@ -14,6 +14,7 @@ export {
   type RedisServers,
   type SentinelServers,
 } from './redis.ts'
+export { npmProgram, USERS_NODE, USERS_NPMS } from './npm.ts'
 export { startRegistry, type RegistryServer } from './registry.ts'
 export { startToxiproxy, type Proxy, type Toxic } from './toxiproxy.ts'
 export { freePorts } from './ports.ts'
