@@ -19,8 +19,7 @@ const API_VERSIONS = 18
 const settings = { 'broker.session.timeout.ms': '2000', 'broker.heartbeat.interval.ms': '500' }
 
 describe('a Kafka that is not the one it was', function () {
-  this.timeout(120_000)
-
+  this.timeout(300_000)
   describe('another cluster behind the same address', () => {
     let directory: string
     let redis: RedisServers

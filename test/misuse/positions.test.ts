@@ -6,8 +6,7 @@ import { Stage, type Servers } from './support.ts'
 
 const JAVA = 17
 
-describe('positions that somebody has moved, on Kafka', function () {
-  this.timeout(60_000)
+describe('positions that somebody has moved, on Kafka', () => {
   let servers: Servers
   let stage: Stage
   let source: string

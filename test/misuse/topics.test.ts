@@ -4,8 +4,7 @@ import { assertSays, pipelineOf, Stage, type Servers } from './support.ts'
 
 const REPLAY = /[Rr]eplay the pipeline/
 
-describe('topics that somebody has changed, on Kafka', function () {
-  this.timeout(60_000)
+describe('topics that somebody has changed, on Kafka', () => {
   let servers: Servers
   let stage: Stage
   let source: string
