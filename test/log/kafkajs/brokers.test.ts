@@ -22,7 +22,7 @@ import { openTestLog } from './support.ts'
 const PARTITIONS = 6
 
 describe('three brokers, of which one is killed', function () {
-  this.timeout(120_000)
+  this.timeout(300_000)
   let kafka: KafkaServers
   let log: Log
   const said: string[] = []
@@ -31,10 +31,7 @@ describe('three brokers, of which one is killed', function () {
     this.timeout(300_000)
     kafka = await ownServer(this, () => startKafka({ brokers: 3, heapMb: 320 }))
   })
-  after(async function () {
-    this.timeout(60_000)
-    await kafka.stop()
-  })
+  after(() => kafka.stop())
   beforeEach(async () => {
     said.length = 0
     log = await openTestLog(kafka.env.KAFKA_BROKERS, {
