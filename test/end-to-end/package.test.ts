@@ -18,7 +18,7 @@ import { rowsOf } from './support.ts'
 
 const ROOT = join(import.meta.dirname, '..', '..')
 /** With npm's registry, or its cache of it. */
-const INSTALL_TIMEOUT_MS = 300_000
+const INSTALL_TIMEOUT_MS = 600_000
 
 interface Said {
   readonly exitCode: number | null

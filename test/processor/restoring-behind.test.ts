@@ -121,6 +121,6 @@ describe('a leader of the changelog that was deposed, and has not heard of it', 
       await turns(second, 6)
       await second.close()
       assert.equal((await driver.rows('d.copies')).length, 40)
-    }).timeout(30_000)
+    })
   }
 })
