@@ -15,10 +15,10 @@ const STEP_MS = 10
 async function endsAtOnce(call: Promise<unknown>, end: () => unknown, withinMs = AT_ONCE_MS): Promise<void> {
   const ended = rejectsWith('CLOSED', () => call)
   await sleep(300)
-  let isOver = false
-  const over = Promise.all([end(), ended]).finally(() => (isOver = true))
-  for (let ranMs = 0; !isOver && ranMs < withinMs; ranMs += STEP_MS) await sleep(STEP_MS)
-  assert(isOver, `it takes more than ${withinMs} ms`)
+  const state = { isOver: false }
+  const over = Promise.all([end(), ended]).finally(() => (state.isOver = true))
+  for (let ranMs = 0; !state.isOver && ranMs < withinMs; ranMs += STEP_MS) await sleep(STEP_MS)
+  assert(state.isOver, `it takes more than ${withinMs} ms`)
   await over
 }
 
