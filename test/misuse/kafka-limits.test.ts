@@ -53,7 +53,7 @@ describe('topics that take less than a pipeline writes, on Kafka', () => {
       await running.stop()
       await stage.assertRefused('RECORD_TOO_LARGE', says)
       await stage.setTopic(topic, { 'max.message.bytes': '1000000' })
-      await stage.start()
+      await stage.startWhenHeard('RECORD_TOO_LARGE')
       await stage.assertUndisturbed()
     })
   }

@@ -183,7 +183,7 @@ export class Stage {
       url,
       application: this.application,
       clock: systemClock,
-      timeoutMs: 1_000,
+      timeoutMs: 10_000,
       report,
     })
   }

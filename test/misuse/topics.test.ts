@@ -99,7 +99,7 @@ describe('topics that somebody has changed, on Kafka', () => {
   }
 
   it('a changelog that is deleted under a running worker stops it, and nothing is committed without', async () => {
-    const running = await stage.start(stage.plan, { retryTimeoutMs: 2_000 })
+    const running = await stage.start(stage.plan, { retryTimeoutMs: 6_000 })
     await stage.processed()
     const topic = stage.plan.subTopologies[0]!.changelogTopic
     await stage.log.admin.deleteTopic(topic)
