@@ -153,7 +153,7 @@ describe('three brokers, of which one is killed', function () {
   it('a member that dies without a word is replaced after its session, and refused when it comes back', async () => {
     const topic = await makeTopic(log, PARTITIONS)
     const groupId = fresh('group')
-    const died = await openTestLog(kafka.env.KAFKA_BROKERS, { sessionTimeoutMs: 2_000 })
+    const died = await openTestLog(kafka.env.KAFKA_BROKERS, { sessionTimeoutMs: 5_000 })
     const dead = new TestMember(died, groupId, [[topic]]).start()
     await until(() => dead.assigned.length === PARTITIONS, 'the assignment')
     const group = dead.group!
