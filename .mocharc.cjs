@@ -6,7 +6,7 @@
 module.exports = {
   // Says at the end what was skipped for want of a server.
   require: ['./test/support/summary.ts'],
-  timeout: 60_000,
+  timeout: 180_000,
   slow: 2_000,
   parallel: true,
   jobs: 2,

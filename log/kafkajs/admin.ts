@@ -89,9 +89,10 @@ export class KafkaAdmin implements LogAdmin {
       )
       const configs = new Map<string, ReadonlyMap<string, string>>()
       for (const described of await this.#client.sendToAny(request)) {
-        // Deleted meanwhile.
-        if (described.errorCode === KAFKA.unknownTopicOrPartition) known.delete(described.name)
-        else assertAccepted(described.errorCode, `Describing topic ${described.name}`)
+        // Deleted meanwhile, or made just now and another broker answers: asked anew, the metadata tell which.
+        if (described.errorCode === KAFKA.unknownTopicOrPartition)
+          throw new UnknownTopic(`Topic ${described.name}`, true)
+        assertAccepted(described.errorCode, `Describing topic ${described.name}`)
         configs.set(described.name, new Map(described.entries.map(({ name, value }) => [name, value ?? ''])))
       }
       return names.map((name): TopicDescription | null => {

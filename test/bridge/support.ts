@@ -60,7 +60,7 @@ export function stopRuns(): void {
   started.clear()
 }
 
-const PATIENCE_MS = 20_000
+const PATIENCE_MS = 60_000
 
 /** Resolves once it holds; looks again and again, since what is waited for happens in the log. */
 export async function until(holds: () => Promise<boolean>): Promise<void> {

@@ -31,7 +31,7 @@ describe('millrace status', () => {
 
   /** The first that is so. */
   async function until(look: () => Promise<Status>, isSo: (status: Status) => boolean): Promise<Status> {
-    const deadline = Date.now() + 40_000
+    const deadline = Date.now() + 120_000
     for (;;) {
       const found = await look()
       if (isSo(found)) return found

@@ -29,6 +29,7 @@ const RUN_ELSEWHERE = ['docs/own-pipeline.md']
 const LONGEST_MS = 90_000
 /** What runs until somebody ends it is ended so long after its first line. */
 const LIVE_MS = 2_000
+const WATCHED = / watermark \S+/
 
 interface Line {
   readonly text: string
@@ -152,7 +153,7 @@ describe('the commands of the documentation', function () {
     if (child.exitCode !== null || child.signalCode !== null) return
     const exited = once(child, 'exit')
     process.kill(-child.pid!, signal)
-    const timer = setTimeout(() => process.kill(-child.pid!, 'SIGKILL'), 30_000)
+    const timer = setTimeout(() => process.kill(-child.pid!, 'SIGKILL'), LONGEST_MS)
     await exited
     clearTimeout(timer)
   }
@@ -172,11 +173,13 @@ describe('the commands of the documentation', function () {
     if (isLive(line)) {
       await Promise.race([once(child.stdout!, 'data'), closed])
       await sleep(LIVE_MS)
+      const isWatch = line.text.includes('--watch')
+      while (isWatch && !WATCHED.test(said) && child.exitCode === null && child.signalCode === null)
+        await sleep(100)
       await ended(child, 'SIGINT')
       clearTimeout(timer)
       // npx itself ends by the signal.
-      const asExpected = line.text.includes('--watch') ? / watermark \S+/ : /^Stopped after /m
-      assert.match(said, asExpected, `${line.text}\n${said}`)
+      assert.match(said, isWatch ? WATCHED : /^Stopped after /m, `${line.text}\n${said}`)
       return
     }
     const [code] = await closed

@@ -22,8 +22,7 @@ function pageAsPipeline(): string {
     .replaceAll("from 'millrace'", `from '${join(ROOT, 'index.ts')}'`)
 }
 
-describe('docs/dsl.md', function () {
-  this.timeout(120_000)
+describe('docs/dsl.md', () => {
   let directory: string
   before(() => {
     directory = mkdtempSync(join(tmpdir(), 'millrace-dsl-'))

@@ -101,7 +101,7 @@ class AlertStage {
       {
         KAFKA_BROKERS: this.#parts.brokers,
         // A process that was killed is missed after so long; one that is slow must not be.
-        KAFKA_SESSION_TIMEOUT_MS: '4000',
+        KAFKA_SESSION_TIMEOUT_MS: '8000',
         ALERT_WEBHOOK_URL: this.#parts.server.url,
         MILLRACE_LOG_LEVEL: 'silent',
       },
@@ -215,13 +215,13 @@ class AlertStage {
 }
 
 describe('alerts on Kafka', function () {
-  this.timeout(240_000)
+  this.timeout(480_000)
   let stage: AlertStage
   let server: WebhookServer
 
   beforeEach(async function () {
     const { brokers } = await sharedKafka(this)
-    this.timeout(240_000)
+    this.timeout(480_000)
     server = await new WebhookServer().listen()
     stage = await AlertStage.open(brokers, server)
   })

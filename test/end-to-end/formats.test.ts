@@ -70,8 +70,7 @@ async function goodTables(directory: string): Promise<Map<string, string[]>> {
   return tables
 }
 
-describe('millrace run orders, on files of every format', function () {
-  this.timeout(120_000)
+describe('millrace run orders, on files of every format', () => {
   const scratch = new Scratch()
   let ndjson: string
   let expected: Map<string, string[]>

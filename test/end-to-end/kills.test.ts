@@ -5,7 +5,7 @@ import { monthsOrSkip } from './shared-data.ts'
 import { Scratch } from './support.ts'
 
 describe('millrace run orders, killed at random moments', function () {
-  this.timeout(60_000 + testScale.kills * 20_000)
+  this.timeout(120_000 + testScale.kills * 60_000)
   const scratch = new Scratch()
   after(() => scratch.remove())
 

@@ -7,8 +7,7 @@ import { digestsIn, ordersRun, rowsOf, runOrders, Scratch, start, type Said } fr
 
 const FORMAT = ['--format', 'online-retail']
 
-describe('millrace run orders, on four months of an online shop', function () {
-  this.timeout(120_000)
+describe('millrace run orders, on four months of an online shop', () => {
   const scratch = new Scratch()
   let months: string[]
   /** What all four months at once give, with the default number of partitions. */

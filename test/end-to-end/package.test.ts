@@ -32,7 +32,7 @@ const PINNED = (
  */
 const PAIRS = [USERS_NODE, PINNED].flatMap((node) => USERS_NPMS.map((npm) => ({ node, npm })))
 /** With npm's registry, or its cache of it. */
-const INSTALL_TIMEOUT_MS = 300_000
+const INSTALL_TIMEOUT_MS = 600_000
 
 interface Said {
   readonly exitCode: number | null

@@ -11,7 +11,7 @@ const RECORDS = '60000'
 const MOST_RUNS = 20
 
 describe('millrace run, when the power goes', function () {
-  this.timeout(60_000 + testScale.copies * 20_000)
+  this.timeout(120_000 + testScale.copies * 60_000)
   const scratch = new Scratch()
   after(() => scratch.remove())
 

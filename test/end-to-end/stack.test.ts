@@ -12,7 +12,7 @@ const FORMAT = ['--format', 'online-retail']
 type Env = Readonly<Record<string, string>>
 
 describe('orders on Kafka and Redis, on four months of an online shop', function () {
-  this.timeout(180_000)
+  this.timeout(300_000)
   const scratch = new Scratch()
   let months: string[]
   /** The tables of the embedded run, whose figures online-retail.test.ts proves. */

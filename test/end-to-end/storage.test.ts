@@ -20,8 +20,7 @@ import { BIN, digestsIn, ordersRun, runOrders, Scratch, start } from './support.
 const RECORDS = '60000'
 const isRoot = process.getuid?.() === 0
 
-describe('millrace run, on bad storage', function () {
-  this.timeout(120_000)
+describe('millrace run, on bad storage', () => {
   const scratch = new Scratch()
   let input: string
   /** A run that was done, and what its tables hold. */

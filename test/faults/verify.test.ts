@@ -27,8 +27,7 @@ describe('the verifier of the fault runs', () => {
   let schemas: DumpedRecord[] = []
   let expected: Rows = new Map()
 
-  before(async function () {
-    this.timeout(120_000)
+  before(async () => {
     const made = new OrderLines({ seed: 1 })
     const lines: GivenLine[] = Array.from({ length: LINES }, () => made.next())
     expected = expectedRows(lines, OPTIONS)

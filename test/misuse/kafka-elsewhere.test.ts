@@ -19,8 +19,7 @@ const API_VERSIONS = 18
 const settings = { 'broker.session.timeout.ms': '2000', 'broker.heartbeat.interval.ms': '500' }
 
 describe('a Kafka that is not the one it was', function () {
-  this.timeout(120_000)
-
+  this.timeout(300_000)
   describe('another cluster behind the same address', () => {
     let directory: string
     let redis: RedisServers
@@ -43,7 +42,8 @@ describe('a Kafka that is not the one it was', function () {
       kafka = await ownServer(this, () => startKafka(first))
       const servers = { brokers: kafka.env.KAFKA_BROKERS, redis: redis.env.REDIS_URL }
       const application = 'moved'
-      let stage = await Stage.open(servers, { application })
+      // Longer than the other cluster takes to start.
+      let stage = await Stage.open(servers, { application, kafka: { retryTimeoutMs: 240_000 } })
       await stage.setUp()
       await stage.send(30)
       const running = await stage.start()

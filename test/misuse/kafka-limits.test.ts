@@ -11,8 +11,7 @@ import { assertSays, order, orderAt, Stage, type Servers } from './support.ts'
 const LIMIT = 20_000
 const HUGE = 'x'.repeat(2 * LIMIT)
 
-describe('topics that take less than a pipeline writes, on Kafka', function () {
-  this.timeout(60_000)
+describe('topics that take less than a pipeline writes, on Kafka', () => {
   let servers: Servers
   let stage: Stage
 
@@ -54,7 +53,7 @@ describe('topics that take less than a pipeline writes, on Kafka', function () {
       await running.stop()
       await stage.assertRefused('RECORD_TOO_LARGE', says)
       await stage.setTopic(topic, { 'max.message.bytes': '1000000' })
-      await stage.start()
+      await stage.startWhenHeard('RECORD_TOO_LARGE')
       await stage.assertUndisturbed()
     })
   }

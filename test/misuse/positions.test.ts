@@ -6,8 +6,7 @@ import { Stage, type Servers } from './support.ts'
 
 const JAVA = 17
 
-describe('positions that somebody has moved, on Kafka', function () {
-  this.timeout(60_000)
+describe('positions that somebody has moved, on Kafka', () => {
   let servers: Servers
   let stage: Stage
   let source: string
@@ -34,7 +33,7 @@ describe('positions that somebody has moved, on Kafka', function () {
     const tool = 'org.apache.kafka.tools.consumer.group.ConsumerGroupCommand'
     const flags = ['-XX:TieredStopAtLevel=1', '-Xmx128m', '-cp', join(await kafkaJars(), '*')]
     const group = ['--bootstrap-server', servers.brokers, '--group', stage.groupId]
-    await run(java, [...flags, tool, ...group, ...args], { timeoutMs: 60_000 })
+    await run(java, [...flags, tool, ...group, ...args], { timeoutMs: 150_000 })
   }
 
   it('offsets that the tool has reset are refused with both choices, and go on when they are set back', async function () {

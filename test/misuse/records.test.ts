@@ -4,8 +4,7 @@ import { MARK_HEADERS } from '../../schemas/marks.ts'
 import { sharedKafka, sharedRedis } from '../support/servers.ts'
 import { Stage, type Servers } from './support.ts'
 
-describe('records that nobody can read, on Kafka', function () {
-  this.timeout(60_000)
+describe('records that nobody can read, on Kafka', () => {
   let servers: Servers
   let stage: Stage
 

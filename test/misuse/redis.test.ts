@@ -4,8 +4,7 @@ import { freePorts, startRedis, type RedisServers } from '../../deploy/stack/ser
 import { ownServer, sharedKafka } from '../support/servers.ts'
 import { assertSays, Stage } from './support.ts'
 
-describe('a Redis that is set up wrongly', function () {
-  this.timeout(60_000)
+describe('a Redis that is set up wrongly', () => {
   let brokers: string
   let server: RedisServers
   /** Whoever mends it. */

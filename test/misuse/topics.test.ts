@@ -4,8 +4,7 @@ import { assertSays, pipelineOf, Stage, type Servers } from './support.ts'
 
 const REPLAY = /[Rr]eplay the pipeline/
 
-describe('topics that somebody has changed, on Kafka', function () {
-  this.timeout(60_000)
+describe('topics that somebody has changed, on Kafka', () => {
   let servers: Servers
   let stage: Stage
   let source: string
@@ -100,7 +99,7 @@ describe('topics that somebody has changed, on Kafka', function () {
   }
 
   it('a changelog that is deleted under a running worker stops it, and nothing is committed without', async () => {
-    const running = await stage.start(stage.plan, { retryTimeoutMs: 2_000 })
+    const running = await stage.start(stage.plan, { retryTimeoutMs: 6_000 })
     await stage.processed()
     const topic = stage.plan.subTopologies[0]!.changelogTopic
     await stage.log.admin.deleteTopic(topic)

@@ -10,7 +10,7 @@ const HELPERS = JSON.stringify(join(import.meta.dirname, 'servers.ts'))
 /** Asks for the shared Redis as a worker of mocha would, says what it got, and stays until its input ends. */
 const ASK = `
   import { sharedRedis } from ${HELPERS}
-  const test = { timeout: () => null, skip: () => { process.stdout.write('skipped\\n'); process.exit() } }
+  const test = { timeout: () => 0, skip: () => { process.stdout.write('skipped\\n'); process.exit() } }
   const { url } = await sharedRedis(test)
   process.stdout.write(url + '\\n')
   process.stdin.resume()

@@ -69,7 +69,7 @@ async function shared(
  *     before(async function () { kafka = await ownServer(this, () => startKafka({ brokers: 3 })) })
  */
 export async function ownServer<T>(test: Mocha.Context, start: () => Promise<T>): Promise<T> {
-  test.timeout(START_MS)
+  test.timeout(Math.max(test.timeout(), START_MS))
   try {
     return await start()
   } catch (error) {

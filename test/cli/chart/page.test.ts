@@ -21,6 +21,7 @@ describe('a result as a page, in a browser without a network', () => {
       executablePath: path,
       env: { ...(process.env as Record<string, string>), ...env },
       args: ['--no-sandbox', '--disable-gpu'],
+      timeout: 120_000,
     })
     directory = mkdtempSync(join(tmpdir(), 'millrace-page-'))
   })

@@ -117,7 +117,7 @@ export async function rejectsWith(
 
 /** Waits for what other loops bring about. */
 export async function until(condition: () => boolean, what: string): Promise<void> {
-  const deadline = Date.now() + 20_000
+  const deadline = Date.now() + 60_000
   while (!condition()) {
     assert(Date.now() < deadline, `waited in vain for ${what}`)
     await new Promise((resolve) => setTimeout(resolve, 2))
@@ -126,6 +126,7 @@ export async function until(condition: () => boolean, what: string): Promise<voi
 
 export interface MemberOptions {
   readonly cohort?: string
+  readonly sessionTimeoutMs?: number
   readonly onRevoke?: (member: TestMember, partitions: readonly TopicPartition[]) => Promise<void>
   readonly onAssign?: (member: TestMember, partitions: readonly TopicPartition[]) => Promise<void>
 }
@@ -151,6 +152,7 @@ export class TestMember {
       groupId,
       topics,
       ...(options.cohort === undefined ? {} : { cohort: options.cohort }),
+      ...(options.sessionTimeoutMs === undefined ? {} : { sessionTimeoutMs: options.sessionTimeoutMs }),
       onWaiting: (cohort) => this.events.push(`wait for ${cohort}`),
       onRevoke: async (partitions) => {
         this.events.push('revoke')

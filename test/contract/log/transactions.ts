@@ -136,7 +136,7 @@ export function transactionTests(use: () => LogUnderTest): void {
   it('that stay open too long are aborted by the log, and what waited behind them is seen', async () => {
     const { log, advance } = use()
     const topic = await makeTopic(log)
-    const slow = log.transactionalProducer({ transactionalId: fresh('slow'), transactionTimeoutMs: 1_000 })
+    const slow = log.transactionalProducer({ transactionalId: fresh('slow'), transactionTimeoutMs: 5_000 })
     await slow.init()
     slow.begin()
     await slow.send([batchOf(topic, 0, ['slow'])])

@@ -21,6 +21,9 @@ import { until } from '../../../deploy/stack/wait.ts'
 import { openTestLog } from '../../log/kafkajs/support.ts'
 import { ownServer } from '../../support/servers.ts'
 
+/** Long for a server that answers, short for one that hangs. */
+const COMMAND_MS = 3_000
+
 const STACK = join(import.meta.dirname, '..', '..', '..', 'deploy', 'stack')
 
 interface Stoppable {
@@ -93,12 +96,14 @@ describe('servers without containers', () => {
       await create(kafka.internalBrokers.join(), 'hidden')
       const ssl = { ca: readFileSync(kafka.certificates!.caFile, 'utf8') }
       const retry = { retries: 0 }
+      const connectionTimeout = 20_000
       for (const mechanism of ['plain', 'scram-sha-256', 'scram-sha-512']) {
         // A new object each time: KafkaJS puts the provider with the password into the one that it is given.
         const as = (password: string): object => ({
           ssl,
           sasl: { mechanism, username: 'alice', password },
           retry,
+          connectionTimeout,
         })
         // Without an ACL she sees no topic.
         assert.deepEqual(await topics(kafka.env.KAFKA_BROKERS, as('alice-secret')), [])
@@ -132,7 +137,7 @@ describe('servers without containers', () => {
 
     it('falls silent when it is paused, and goes on', async function () {
       const { env, nodes } = await started(this, () => startRedis())
-      const redis = client(env.REDIS_URL, { commandTimeout: 300 })
+      const redis = client(env.REDIS_URL, { commandTimeout: COMMAND_MS })
       await redis.set('key', 'value')
       nodes[0]!.server.pause()
       await assert.rejects(redis.get('key'), /timed out/)
@@ -156,7 +161,7 @@ describe('servers without containers', () => {
         name: 'mymaster',
       })
       await redis.set('key', 'value')
-      assert.equal(await redis.wait(1, 5_000), 1)
+      assert.equal(await redis.wait(1, 60_000), 1)
       await nodes[0]!.server.kill()
       const replica = client(`redis://127.0.0.1:${nodes[1]!.port}`)
       await until('the replica is master', async () =>
@@ -176,7 +181,7 @@ describe('servers without containers', () => {
       const { nodes } = await started(this, () => startRedis())
       const proxy = await toxiproxy.proxy('redis', `127.0.0.1:${nodes[0]!.port}`)
       const redis = client(`redis://127.0.0.1:${proxy.port}`, {
-        commandTimeout: 300,
+        commandTimeout: COMMAND_MS,
         maxRetriesPerRequest: 0,
       })
       assert.equal(await redis.ping(), 'PONG')
@@ -246,7 +251,7 @@ describe('npm run stack', () => {
   after(() => rmSync(directory, { recursive: true, force: true }))
 
   const stack = async (...args: string[]): Promise<string> =>
-    run(process.execPath, [join(STACK, 'main.ts'), ...args, '--dir', directory], { timeoutMs: 50_000 })
+    run(process.execPath, [join(STACK, 'main.ts'), ...args, '--dir', directory], { timeoutMs: 150_000 })
 
   it('leaves servers running, finds them again and ends them; their data stay', async function () {
     const said = await ownServer(this, () => stack('up', 'redis', '--detach'))

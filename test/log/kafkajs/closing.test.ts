@@ -9,18 +9,20 @@ import { openTestLog } from './support.ts'
 
 /** Long before any time-out of the log's own. */
 const AT_ONCE_MS = 1_500
+const STEP_MS = 10
 
+/** @param withinMs of the time in which this process has its turns: one that is held up waits no longer for that */
 async function endsAtOnce(call: Promise<unknown>, end: () => unknown, withinMs = AT_ONCE_MS): Promise<void> {
   const ended = rejectsWith('CLOSED', () => call)
   await sleep(300)
-  const sinceMs = performance.now()
-  await Promise.all([end(), ended])
-  const tookMs = performance.now() - sinceMs
-  assert(tookMs < withinMs, `it took ${tookMs} ms`)
+  const state = { isOver: false }
+  const over = Promise.all([end(), ended]).finally(() => (state.isOver = true))
+  for (let ranMs = 0; !state.isOver && ranMs < withinMs; ranMs += STEP_MS) await sleep(STEP_MS)
+  assert(state.isOver, `it takes more than ${withinMs} ms`)
+  await over
 }
 
-describe('while no broker answers', function () {
-  this.timeout(30_000)
+describe('while no broker answers', () => {
   let brokers: string
   before(async function () {
     this.timeout(300_000)

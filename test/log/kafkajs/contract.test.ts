@@ -3,8 +3,7 @@ import { logContract } from '../../contract/log.ts'
 import { sharedKafka } from '../../support/servers.ts'
 import { compacted, compactingSoon, openTestLog } from './support.ts'
 
-describe('on Kafka', function () {
-  this.timeout(60_000)
+describe('on Kafka', () => {
   let brokers: string
   before(async function () {
     this.timeout(300_000)

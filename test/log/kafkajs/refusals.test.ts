@@ -5,8 +5,7 @@ import { batchOf, fresh, makeTopic, producerOf, rejectsWith, valuesIn } from '..
 import { sharedKafka } from '../../support/servers.ts'
 import { openTestLog } from './support.ts'
 
-describe('what Kafka refuses', function () {
-  this.timeout(30_000)
+describe('what Kafka refuses', () => {
   let brokers: string
   before(async function () {
     this.timeout(300_000)
@@ -47,7 +46,7 @@ describe('what Kafka refuses', function () {
   it('a transaction that Kafka has timed out is told from one whose id somebody else took', async () => {
     const log = await openTestLog(brokers)
     const topic = await makeTopic(log)
-    const slow = log.transactionalProducer({ transactionalId: fresh('slow'), transactionTimeoutMs: 1_000 })
+    const slow = log.transactionalProducer({ transactionalId: fresh('slow'), transactionTimeoutMs: 5_000 })
     await slow.init()
     slow.begin()
     await slow.send([batchOf(topic, 0, ['slow'])])

@@ -109,16 +109,13 @@ class Copier {
 }
 
 describe('one broker, killed and started again under load', function () {
-  this.timeout(150_000)
+  this.timeout(300_000)
   let kafka: KafkaServers
   before(async function () {
     this.timeout(300_000)
     kafka = await ownServer(this, () => startKafka())
   })
-  after(async function () {
-    this.timeout(60_000)
-    await kafka.stop()
-  })
+  after(() => kafka.stop())
 
   it('what was sent and copied in transactions is there once, and everybody goes on by himself', async () => {
     const said: string[] = []
@@ -163,8 +160,11 @@ describe('one broker, killed and started again under load', function () {
       copies.sort((a, b) => a - b),
       everything,
     )
-    const troubles = said.filter((message) => message.includes('Trying again'))
-    assert(troubles.length <= RESTARTS, said.join('\n'))
+    // However many calls are held up, it is said once, and not again before it was said that Kafka answers.
+    const told = said.filter((message) => /Trying again|answers again/.test(message))
+    for (const [i, message] of told.entries())
+      assert.match(message, i % 2 === 0 ? /Trying again/ : /answers again/, said.join('\n'))
+    assert(told.length <= 2 * 3 * RESTARTS, said.join('\n'))
     await log.close()
   })
 })

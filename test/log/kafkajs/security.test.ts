@@ -9,8 +9,7 @@ import { ownServer, sharedKafka } from '../../support/servers.ts'
 import { portOf } from './frame-proxy.ts'
 import { openTestLog, throughProxy } from './support.ts'
 
-describe('another cluster behind the same address', function () {
-  this.timeout(60_000)
+describe('another cluster behind the same address', () => {
   let other: KafkaServers
   before(async function () {
     this.timeout(300_000)
@@ -36,8 +35,7 @@ describe('another cluster behind the same address', function () {
 /** A little more than KafkaJS logs in again before the end. */
 const SESSION_MS = 11_000
 
-describe('a log-in', function () {
-  this.timeout(60_000)
+describe('a log-in', () => {
   let kafka: KafkaServers
   let ca: string
 
@@ -51,7 +49,7 @@ describe('a log-in', function () {
   after(() => kafka.stop())
 
   const open = (options: Partial<KafkaLogOptions>) =>
-    openTestLog(kafka.env.KAFKA_BROKERS, { ssl: { ca }, retryTimeoutMs: 2_000, ...options })
+    openTestLog(kafka.env.KAFKA_BROKERS, { ssl: { ca }, ...options })
 
   for (const mechanism of ['plain', 'scram-sha-256', 'scram-sha-512'] as const) {
     it(`by ${mechanism} over TLS lets one work, and a wrong password is refused in words`, async () => {
@@ -102,9 +100,7 @@ describe('a log-in', function () {
   })
 })
 
-describe('an address', function () {
-  this.timeout(30_000)
-
+describe('an address', () => {
   it('at which nobody listens is said, with what to look at', async () => {
     await assert.rejects(openTestLog('127.0.0.1:1', { retryTimeoutMs: 500 }), {
       code: 'UNAVAILABLE',

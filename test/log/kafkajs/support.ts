@@ -16,11 +16,13 @@ export function openTestLog(brokers: string, options: Partial<KafkaLogOptions> =
 
 /** KafkaJS as its users have it. */
 export function plainKafkajs(brokers: string): kafkajs.Kafka {
-  return new kafkajs.Kafka({ brokers: brokers.split(','), logLevel: kafkajs.logLevel.NOTHING })
+  const { NOTHING } = kafkajs.logLevel
+  return new kafkajs.Kafka({ brokers: brokers.split(','), logLevel: NOTHING, connectionTimeout: PATIENCE_MS })
 }
 
-const CLEANER_MS = 30_000
-const MARKERS_MS = 10_000
+const PATIENCE_MS = 20_000
+const CLEANER_MS = 60_000
+const MARKERS_MS = 60_000
 
 /**
  * The same log, whose compacted topics close a segment with nearly every send and have it compacted as soon as
@@ -109,6 +111,7 @@ export async function throughProxy(
   const plain = new kafkajs.Kafka({
     brokers: brokers.split(','),
     logLevel: kafkajs.logLevel.NOTHING,
+    connectionTimeout: PATIENCE_MS,
     requestTimeout: requestTimeoutMs,
     retry: { initialRetryTime: 50, retries: 5 },
     socketFactory: ({ onConnect }) => connect({ host, port: proxy.port }, onConnect),

@@ -9,8 +9,7 @@ import { ownServer } from '../../support/servers.ts'
 
 const TEXT = schema('Item', { item_id: string(), n: long() }).avroText
 
-describe('a registry server', function () {
-  this.timeout(120_000)
+describe('a registry server', () => {
   let server: RegistryServer | undefined
   before(async function () {
     server = await ownServer(this, () => startRegistry())

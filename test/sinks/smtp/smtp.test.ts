@@ -28,7 +28,6 @@ function smtp(port: number, options: Partial<SmtpOptions> = {}): Smtp {
     ca: null,
     from: 'Millrace <alerts@shop.example>',
     to: ['ops@shop.example', 'Night <night@shop.example>'],
-    timeoutMs: 200,
     ...options,
   })
 }
@@ -88,13 +87,14 @@ describe('mail', () => {
 
   it('does not wait for a server that hangs, wherever it does', async () => {
     const silent = await silentServer()
-    await assert.rejects(smtp(silent.port).send(NOTICE), failsAs('NOT_DELIVERED', /did not answer in time/))
+    const hasted = (port: number): Smtp => smtp(port, { timeoutMs: 200 })
+    await assert.rejects(hasted(silent.port).send(NOTICE), failsAs('NOT_DELIVERED', /did not answer in time/))
     await silent.close()
     server.onConnect = () => 'hang'
-    await assert.rejects(smtp(server.port).send(NOTICE), failsAs('NOT_DELIVERED', /did not answer in time/))
+    await assert.rejects(hasted(server.port).send(NOTICE), failsAs('NOT_DELIVERED', /did not answer in time/))
     server.onConnect = () => 'take'
     server.onMail = () => 'hang'
-    await assert.rejects(smtp(server.port).send(NOTICE), failsAs('NOT_DELIVERED', /did not answer in time/))
+    await assert.rejects(hasted(server.port).send(NOTICE), failsAs('NOT_DELIVERED', /did not answer in time/))
     server.onMail = () => 'take and cut'
     await assert.rejects(smtp(server.port).send(NOTICE), failsAs('NOT_DELIVERED', /could not be used/))
   })
@@ -104,7 +104,7 @@ describe('mail', () => {
     const answers = ['hang', 'take', { code: 452, text: 'full' }, 'take and cut', 'take'] as const
     let asked = 0
     server.onMail = () => answers[asked++] ?? 'take'
-    const runner = bench.sinks.start(bench.notifier(smtp(server.port)))
+    const runner = bench.sinks.start(bench.notifier(smtp(server.port, { timeoutMs: 2_000 })))
     await bench.produce('SPIKE', [6, 5, 4])
     await bench.produce('DROP', [3])
     await until(() => server.mails.length > 1, 'two mails')

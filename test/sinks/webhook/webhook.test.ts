@@ -20,9 +20,10 @@ describe('a webhook', () => {
 
   const send = async (
     behaviour: Behaviour,
+    timeoutMs = behaviour === 'hang' ? 100 : 60_000,
   ): Promise<{ code: string; message: string; retryAfterMs: number | null }> => {
     server.behave = () => behaviour
-    return await new Webhook({ url: server.url, timeoutMs: 100 }).send(NOTICE).then(
+    return await new Webhook({ url: server.url, timeoutMs }).send(NOTICE).then(
       () => ({ code: 'delivered', message: '', retryAfterMs: null }),
       (error: unknown) => error as { code: string; message: string; retryAfterMs: number | null },
     )

@@ -14,8 +14,7 @@ function large(): Buffer {
 }
 
 describe('a batch of 200,000 records', () => {
-  it('is read; in KafkaJS it overflows the stack', async function () {
-    this.timeout(60_000)
+  it('is read; in KafkaJS it overflows the stack', async () => {
     const batch = large()
     await assert.rejects(kafkaJsDecode(batch), /Maximum call stack size exceeded/)
     const [read] = decode(batch).batches

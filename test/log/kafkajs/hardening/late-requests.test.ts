@@ -30,8 +30,7 @@ function errorIn(answer: Buffer, apiKey: number, topic: string): number {
   return answer.readInt16BE(behindName + (apiKey === ADD_PARTITIONS ? 8 : 5))
 }
 
-describe('a request of a transaction that arrives during the next one', function () {
-  this.timeout(40_000)
+describe('a request of a transaction that arrives during the next one', () => {
   let brokers: string
   before(async function () {
     this.timeout(300_000)

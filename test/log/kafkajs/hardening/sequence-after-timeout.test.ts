@@ -6,8 +6,7 @@ import { throughProxy } from '../support.ts'
 
 const PRODUCE = 0
 
-describe('a send whose answer is lost, with another behind it', function () {
-  this.timeout(30_000)
+describe('a send whose answer is lost, with another behind it', () => {
   let brokers: string
   before(async function () {
     this.timeout(300_000)

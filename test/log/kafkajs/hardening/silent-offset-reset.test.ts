@@ -3,9 +3,7 @@ import { append, fresh, makeTopic, rejectsWith, TestMember, until } from '../../
 import { sharedKafka } from '../../../support/servers.ts'
 import { openTestLog, plainKafkajs } from '../support.ts'
 
-describe('a committed offset that is not in the log', function () {
-  this.timeout(40_000)
-
+describe('a committed offset that is not in the log', () => {
   it('KafkaJS goes on from another, and commits that; here it is an error, and the offset stays', async function () {
     const { brokers } = await sharedKafka(this)
     const log = await openTestLog(brokers)

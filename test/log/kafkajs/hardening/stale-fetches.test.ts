@@ -6,9 +6,7 @@ import { openTestLog, plainKafkajs } from '../support.ts'
 
 const VALUES = Array.from({ length: 10 }, (_, i) => `${i}`)
 
-describe('what was fetched before a seek', function () {
-  this.timeout(40_000)
-
+describe('what was fetched before a seek', () => {
   it('is handed out behind it by KafkaJS, and dropped here', async function () {
     const { brokers } = await sharedKafka(this)
     const log = await openTestLog(brokers)

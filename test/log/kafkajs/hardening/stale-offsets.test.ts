@@ -4,9 +4,7 @@ import { fresh, makeTopic, producerOf, TestMember, until } from '../../../contra
 import { sharedKafka } from '../../../support/servers.ts'
 import { openTestLog, plainKafkajs } from '../support.ts'
 
-describe('offsets that a transaction holds open', function () {
-  this.timeout(30_000)
-
+describe('offsets that a transaction holds open', () => {
   it('KafkaJS gives the ones before them; here they are waited for', async function () {
     const { brokers } = await sharedKafka(this)
     const log = await openTestLog(brokers)

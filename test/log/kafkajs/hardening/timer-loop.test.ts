@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
-import { setTimeout as sleep } from 'node:timers/promises'
 import RequestQueue from 'kafkajs/src/network/requestQueue/index.js'
 import { Throttle } from '../../../../log/kafkajs/hardening/timer-loop.ts'
+import { until } from '../../../contract/log/support.ts'
 import { sharedKafka } from '../../../support/servers.ts'
 import { openTestLog } from '../support.ts'
 
@@ -11,8 +11,7 @@ function timers(): number {
   return process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length
 }
 
-describe('an idle connection', function () {
-  this.timeout(30_000)
+describe('an idle connection', () => {
   let brokers: string
   before(async function () {
     this.timeout(300_000)
@@ -33,10 +32,9 @@ describe('an idle connection', function () {
       check()
     }
     queue.checkPendingRequests()
-    await sleep(100)
+    await until(() => checks > 10, 'ten checks')
     queue.checkPendingRequests = () => undefined
     queue.destroy()
-    assert(checks > 10, `${checks} times in 100 ms`)
   })
 
   it('has no timer here', async () => {
@@ -45,7 +43,8 @@ describe('an idle connection', function () {
     const before = timers()
     const log = await openTestLog(brokers)
     await log.admin.listTopics()
-    assert.equal(timers(), before)
+    // One that another test has left behind may have ended meanwhile.
+    assert(timers() <= before)
     await log.close()
   })
 

@@ -18,7 +18,6 @@ const RECORDS = 200
 const value = (codec: string, i: number): string => `${codec} ${i} ${'lorem ipsum '.repeat(i * 3)}`
 
 describe('batches written and read by the Java client', function () {
-  this.timeout(180_000)
   this.slow(20_000)
   let brokers: string
   let kafka: RawConnection

@@ -8,6 +8,9 @@ import { LATEST, listOffsetsRequest } from '../../../../log/kafkajs/requests/off
 import type { KafkaRequest, PartitionError } from '../../../../log/kafkajs/requests/request.ts'
 import { kafkajs, type KafkaJsRequest } from '../record-batch/kafkajs.ts'
 
+/** Of a broker that is slow. */
+const TRIES = 2_000
+
 const createRequest = kafkajs('protocol/request')
 
 /** One connection to a broker, one request at a time, framed by KafkaJS. */
@@ -51,7 +54,7 @@ export class RawConnection {
   async settle<Result>(request: KafkaRequest<Result>, errorOf: (result: Result) => number): Promise<Result> {
     for (let tries = 0; ; tries++) {
       const result = await this.send(request)
-      if (![14, 15, 16, 51].includes(errorOf(result)) || tries === 200) return result
+      if (![14, 15, 16, 51].includes(errorOf(result)) || tries === TRIES) return result
       await sleep(25)
     }
   }
@@ -66,7 +69,7 @@ export class RawConnection {
         await this.sendKafkaJs(find)
         return
       } catch (error) {
-        if (tries === 200) throw error
+        if (tries === TRIES) throw error
         await sleep(50)
       }
     }

@@ -125,7 +125,7 @@ describe('state in a Redis Cluster', () => {
 
   it('refuses a user that the cluster does not know', async () => {
     const url = servers.env.REDIS_URL.replace('redis://', 'redis://somebody:secret@')
-    await assert.rejects(openState(url), {
+    await assert.rejects(openState(url, { timeoutMs: 5_000 }), {
       code: 'STATE_UNAVAILABLE',
       message: /refuses the user or the password/,
     })
@@ -141,7 +141,7 @@ describe('state in a Redis Cluster', () => {
   })
 
   it('is unavailable while a slot has no node, and says so', async () => {
-    const state = await openState(servers.env.REDIS_URL, { application: 'down', timeoutMs: 1_000 })
+    const state = await openState(servers.env.REDIS_URL, { application: 'down', timeoutMs: 3_000 })
     try {
       const task = await freshTask(state)
       const { owner } = slotMove(servers, '{down.t_0}:meta')

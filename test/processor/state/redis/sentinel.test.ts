@@ -22,7 +22,7 @@ describe('state behind Sentinel', () => {
     const [master, replica] = servers.nodes.map(({ port }) => `redis://127.0.0.1:${port}`) as [string, string]
     const task = await freshTask(state)
     await task.apply(writeAt(0, { records: [rows({ a: 'replicated' })] }))
-    assert.equal(cli(master, 'WAIT', '1', '5000'), '1')
+    assert.equal(cli(master, 'WAIT', '1', '60000'), '1')
 
     // The replica loses its master, and falls behind: from here on nothing reaches it.
     cli(replica, 'CONFIG', 'SET', 'masterauth', 'nonsense')

@@ -14,7 +14,7 @@ export const lost = { name: 'StateError', code: 'STATE_LOST' }
 /** A state under an application name of its own. */
 export function openState(url: string, options: Partial<RedisStateOptions> = {}): Promise<RedisState> {
   const application = `test-${randomBytes(4).toString('hex')}`
-  return RedisState.open({ url, application, clock: systemClock, timeoutMs: 2_000, ...options })
+  return RedisState.open({ url, application, clock: systemClock, timeoutMs: 10_000, ...options })
 }
 
 export async function freshTask(state: RedisState, owner = OWNER, task = 't_0'): Promise<TaskState> {
