@@ -13,7 +13,7 @@ export interface RetryOptions {
 }
 
 /** So long may a topic that nobody has said to be there be unknown to a broker. */
-const UNKNOWN_TOPIC_MS = 500
+const UNKNOWN_TOPIC_MS = 3_000
 const FIRST_PAUSE_MS = 20
 const FIRST_BRIEF_PAUSE_MS = 2
 const LONGEST_PAUSE_MS = 1_000
