@@ -13,7 +13,7 @@ import {
   type SourceRecord,
 } from './positions.ts'
 import type { ReaderProgress, SourceInput, SourceReader } from './reader.ts'
-import { pump } from './source-pump.ts'
+import { linger, pump, type Ends } from './source-pump.ts'
 import { SourceWriter, type SourceContract, type TransactionLimits } from './source-writer.ts'
 import type { TransactionContent } from './transaction.ts'
 
@@ -88,9 +88,6 @@ export class PartitionOwner {
   readonly #bindings: readonly SourceBinding[]
   #producer: TransactionalProducer | null = null
   #open: OpenSource[] = []
-  /** Of the sources that were read to their end. */
-  readonly #done = new Set<SourceWriter>()
-  #isRepeating = false
   #queue: Promise<void> = Promise.resolve()
   #failed: Error | null = null
   /** The offset of the last record that this owner has committed to its positions. */
@@ -118,26 +115,12 @@ export class PartitionOwner {
     })
   }
 
-  /** Runs the opened sources to their end; opens them again after every error of the log. */
-  async pump(stop: AbortSignal): Promise<OwnerOutcome> {
+  /** Runs the opened sources until all have ended; opens them again after every error of the log. */
+  async pump(stop: AbortSignal, ends: Ends): Promise<OwnerOutcome> {
     return this.#retrying(stop, async () => {
       if (this.#producer === null) await this.#openOnce(stop)
-      return this.#pumpOnce(stop)
+      return this.#pumpOnce(stop, ends)
     })
-  }
-
-  /** Repeats the heartbeats of what is read to its end while others are not, so that it does not count as silent. */
-  async repeatHeartbeats(): Promise<void> {
-    if (this.#isRepeating) return
-    this.#isRepeating = true
-    try {
-      for (const writer of this.#done) await writer.repeatHeartbeat(this.#options.clock.nowMs())
-    } catch (error) {
-      // Whoever writes here next meets it as well, and opens again.
-      if (!(error instanceof LogError)) throw error
-    } finally {
-      this.#isRepeating = false
-    }
   }
 
   /** Commits it all in one transaction, behind what was handed in before. */
@@ -159,8 +142,6 @@ export class PartitionOwner {
   async close(): Promise<void> {
     const producer = this.#producer
     this.#producer = null
-    this.#done.clear()
-    await this.#queue
     for (const { reader } of this.#open) await reader.close()
     if (producer !== null) await producer.close().catch(() => undefined)
   }
@@ -261,14 +242,16 @@ export class PartitionOwner {
     })
   }
 
-  async #pumpOnce(stop: AbortSignal): Promise<OwnerOutcome> {
+  async #pumpOnce(stop: AbortSignal, ends: Ends): Promise<OwnerOutcome> {
     const { clock, gate } = this.#options
     const failure = new AbortController()
     const either = AbortSignal.any([stop, failure.signal])
-    const pumps = this.#open.map(async ({ reader, writer }) => {
+    const pumps = this.#open.map(async ({ binding, reader, writer }) => {
       try {
         const outcome = await pump({ reader, writer, clock, stop: either, ...(gate && { gate }) })
-        if (outcome === 'done') this.#done.add(writer)
+        if (outcome === 'stopped') return
+        ends.note(binding.name)
+        await linger({ writer, clock, until: AbortSignal.any([either, ends.all]) })
       } catch (error) {
         failure.abort()
         throw error

@@ -1,4 +1,4 @@
-import type { Clock } from '../config/clock.ts'
+import { systemTimer, type Clock } from '../config/clock.ts'
 import type { SourceReader } from './reader.ts'
 import type { SourceWriter } from './source-writer.ts'
 
@@ -16,6 +16,12 @@ export interface PumpOptions {
   gate?(): Promise<void> | undefined
   /** Ends the source at the next transaction boundary. */
   readonly stop: AbortSignal
+}
+
+export interface LingerOptions {
+  readonly writer: SourceWriter
+  readonly clock: Clock
+  readonly until: AbortSignal
 }
 
 /** Moves one source from its reader through its writer until a finite one ends or it is stopped. */
@@ -49,6 +55,33 @@ export async function pump({ reader, writer, clock, gate, stop }: PumpOptions): 
   await writer.flush(reader, clock.nowMs())
   await writer.settled()
   return 'stopped'
+}
+
+/** Which of a process' finite sources were read to their end; they stay until all are. */
+export class Ends {
+  readonly #missing: Set<string>
+  readonly #all = new AbortController()
+
+  constructor(sources: Iterable<string>) {
+    this.#missing = new Set(sources)
+  }
+
+  get all(): AbortSignal {
+    return this.#all.signal
+  }
+
+  note(source: string): void {
+    this.#missing.delete(source)
+    if (this.#missing.size === 0) this.#all.abort()
+  }
+}
+
+/** Goes on with the heartbeats of a source that was read to its end before others, so that it does not count as silent. */
+export async function linger({ writer, clock, until }: LingerOptions): Promise<void> {
+  while (!until.aborted) {
+    await writer.repeatHeartbeat(clock.nowMs())
+    await systemTimer.sleep(IDLE_MS, until)
+  }
 }
 
 async function orAborted(promise: Promise<void>, signal: AbortSignal): Promise<void> {

@@ -221,7 +221,8 @@ export class SourceWriter implements RecordSink {
   /** Says again how far a source has come that was read to its end; all that it wrote must be settled. */
   async repeatHeartbeat(nowMs: number): Promise<void> {
     const t = this.#heartbeatT
-    if (t === null || nowMs - this.#heartbeatMs < HEARTBEAT_MS) return
+    // Behind an end mark a source is not silent, and nothing more is to be said.
+    if (t === null || this.#committed.isEnded || nowMs - this.#heartbeatMs < HEARTBEAT_MS) return
     this.#heartbeatMs = nowMs
     this.#filling.markAll({ kind: 'heartbeat', writer: this.#options.name, t })
     await this.#send(this.#filling, this.#committed)

@@ -19,6 +19,7 @@ import {
   type SourceRecord,
 } from './positions.ts'
 import type { ReaderProgress } from './reader.ts'
+import { Ends } from './source-pump.ts'
 import type { TransactionLimits } from './source-writer.ts'
 import { TransactionContent } from './transaction.ts'
 
@@ -174,9 +175,6 @@ export class Sources {
         this.#throwIfFailed()
         const outcome = await this.#outcome(signal)
         if (outcome !== null) return { ...this.#summary(outcome), outcome }
-        for (const owner of this.#owners.values()) {
-          owner.repeatHeartbeats().catch((error: unknown) => this.#fail(error))
-        }
       }
     } finally {
       signal.removeEventListener('abort', wake)
@@ -215,23 +213,29 @@ export class Sources {
     try {
       const opened = await Promise.all(owners.map((owner) => owner.open(stop)))
       this.#look()
+      const ends = this.#ends(owners)
       const running = owners.map(async (owner, index) => {
         const first = opened[index]!
-        const outcome = first === 'open' ? await owner.pump(stop) : first
+        const outcome = first === 'open' ? await owner.pump(stop, ends) : first
         this.#outcomes.set(owner.partition, outcome)
         if (outcome === 'fenced') this.#noteFenced(owner)
         this.#consumer?.wakeup()
       })
       await Promise.all(running)
     } catch (error) {
-      this.#fail(error)
+      this.#fatal = { error }
+      this.#assigned?.stop.abort()
+      this.#consumer?.wakeup()
     }
   }
 
-  #fail(error: unknown): void {
-    this.#fatal = { error }
-    this.#assigned?.stop.abort()
-    this.#consumer?.wakeup()
+  /**
+   * What has to be read to its end before this process' sources end. Whoever is to write the end mark waits for the
+   * others' sources as well: they come to it when they are read.
+   */
+  #ends(owners: readonly PartitionOwner[]): Ends {
+    const all = this.#options.sources.map(({ name }) => name)
+    return new Ends(this.#mustEndAll() ? all : owners.flatMap(({ sources }) => sources))
   }
 
   /** Ends the sources at a transaction boundary; awaited before the group moves on. */
@@ -254,14 +258,18 @@ export class Sources {
     if (!this.#owner.finite || this.#owners.size === 0) return null
     const outcomes = [...this.#owners.keys()].map((partition) => this.#outcomes.get(partition))
     if (outcomes.some((outcome) => outcome !== 'ended')) return null
-    if (this.#owners.size === this.#homes.size) {
-      const isWritten = await this.#writeEndMark(signal)
-      return isWritten && !signal.aborted ? 'ended' : null
-    }
-    // The end mark is one transaction over all sources, so one process must have them all: whoever has
-    // the first one stays, the others leave it theirs.
-    const first = this.#homes.keys().next().value!
-    return this.#owners.has(first) ? null : 'handed-over'
+    if (!this.#mustEndAll()) return 'handed-over'
+    if (this.#owners.size < this.#homes.size) return null
+    const isWritten = await this.#writeEndMark(signal)
+    return isWritten && !signal.aborted ? 'ended' : null
+  }
+
+  /**
+   * The end mark is one transaction over all sources, so one process must have them all: whoever has the first one
+   * stays, the others leave it theirs.
+   */
+  #mustEndAll(): boolean {
+    return this.#owners.has(this.#homes.keys().next().value!)
   }
 
   /**

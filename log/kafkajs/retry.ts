@@ -12,8 +12,8 @@ export interface RetryOptions {
   readonly troubles: Troubles
 }
 
-/** So long may a topic that nobody has said to be there be unknown to a broker. */
-const UNKNOWN_TOPIC_MS = 3_000
+/** So long may a topic that nobody has said to be there be unknown to a broker: less than what is worth a word. */
+const UNKNOWN_TOPIC_MS = 1_500
 const FIRST_PAUSE_MS = 20
 const FIRST_BRIEF_PAUSE_MS = 2
 const LONGEST_PAUSE_MS = 1_000

@@ -156,7 +156,7 @@ export class Task {
     this.#evict()
     this.#context.nowMs = this.#dependencies.clock.nowMs()
     const reads = this.#prefetch(batch)
-    if (reads.length > 0) await Promise.all(reads)
+    if (reads.length > 0) await allOver(reads)
     const { reader, root } = this.#compiled
     const context = this.#context
     const { count, positions } = batch
@@ -391,4 +391,10 @@ function isAboutRecord(error: unknown): error is Error {
   if (error instanceof RecordError) return true
   const code = (error as { code?: unknown } | null)?.code
   return code === 'MALFORMED_RECORD' || code === 'UNKNOWN_WIRE_FORMAT' || code === 'NOT_AGGREGATABLE'
+}
+
+/** As `Promise.all`, but an error is not thrown before the others are over as well: they use the stores' memory. */
+async function allOver(reads: readonly Promise<void>[]): Promise<void> {
+  for (const outcome of await Promise.allSettled(reads))
+    if (outcome.status === 'rejected') throw outcome.reason
 }

@@ -5,22 +5,19 @@ import type { SourceNotice } from '../../bridge/errors.ts'
 import { files } from '../../bridge/files/files-input.ts'
 import { generator } from '../../bridge/generator/generator-input.ts'
 import { partitionOfSource } from '../../bridge/positions.ts'
-import type { SourceInput, SourceReader } from '../../bridge/reader.ts'
 import { openSources } from '../../bridge/sources.ts'
 import { testScale } from '../../config/test-scale.ts'
 import { lastValues } from '../../log/last-values.ts'
 import { partitionsOf } from '../../log/partitions.ts'
 import type { Log } from '../../log/port.ts'
 import { orderMaker } from '../../pipelines/orders/generator.ts'
-import { ManualClock } from '../log/embedded/support.ts'
-import { deposedLeader, over } from '../support/altered-log.ts'
+import { deposedLeader } from '../support/altered-log.ts'
 import { FaultyLog, MortalInput, type Fault } from './faulty-log.ts'
 import { assertAsModel, content } from './minutes.ts'
 import {
   APPLICATION,
   binding,
   newLog,
-  order,
   orderLine,
   readDeadLetters,
   readTopic,
@@ -118,46 +115,6 @@ describe('sources: what they write, whatever happens', () => {
       { numRuns: testScale.propertyRuns },
     )
   })
-
-  for (const homes of [1, 4]) {
-    it(`goes on with the heartbeats of a file that is read while another is not, where positions have ${homes} partitions`, async () => {
-      const log = await newLog({ homes })
-      const other = 'shop.refunds'
-      await log.admin.createTopics([{ name: other, partitions: 2, cleanup: 'delete', retentionMs: -1 }])
-      const short = files({ paths: [await scratch.file('short.ndjson', content([5]))] })
-      const long = files({ paths: [await scratch.file('long.ndjson', content([9]))] })
-      const held = Promise.withResolvers<void>()
-      const open: SourceInput['open'] = async (context) => {
-        const reader = await long.open(context)
-        const read: SourceReader['read'] = async (...args) => (await held.promise, reader.read(...args))
-        return over(reader, 'read', read)
-      }
-      const clock = new ManualClock()
-      clock.advance(START_MS + 86_400_000 - clock.nowMs())
-      const sources = await openSources({
-        log,
-        application: APPLICATION,
-        sources: [binding(short), binding(over(long, 'open', open), 'refunds', other)],
-        deadLetterSchemaId: 3,
-        finite: true,
-        clock,
-      })
-      const running = sources.run(new AbortController().signal)
-      await until(async () => {
-        clock.advance(1_000)
-        return (await readTopic(log)).marks.every((marks) => marks.length >= 4)
-      })
-      held.resolve()
-      assert.equal((await running).endMarkMs, START_MS + 9 * 60_000)
-      const t = START_MS + 5 * 60_000 - order.disorderMs
-      for (const marks of (await readTopic(log)).marks) {
-        const end = marks.pop()
-        assert.equal(end!.kind, 'end')
-        for (const mark of marks) assert.deepEqual(mark, { kind: 'heartbeat', writer: 'orders', t })
-      }
-      await log.close()
-    })
-  }
 
   it('fills the next transaction, and no other, while a slow log takes the one before', async () => {
     const log = await newLog()

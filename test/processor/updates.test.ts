@@ -10,7 +10,7 @@ import { count, sum } from '../../processor/windows/aggregates.ts'
 import { tumbling } from '../../processor/windows/tumbling.ts'
 import { contract } from '../../schemas/contract.ts'
 import { table, topic } from '../../schemas/destinations.ts'
-import { double, long, schema, string, timestamp } from '../../schemas/schema.ts'
+import { bytes, double, long, schema, string, timestamp } from '../../schemas/schema.ts'
 import { EmbeddedRegistry } from '../../schemas/registry.ts'
 import { openWarehouse } from '../../sinks/local/warehouse.ts'
 import { SinkRunner } from '../../sinks/runner.ts'
@@ -177,6 +177,32 @@ describe('an aggregate that emits updates', () => {
     assert.deepEqual(
       (await rowsOf('twice')).map(({ records }) => records),
       [1, 1, 2, 2],
+    )
+  })
+
+  it('gives rows that are for whoever keeps them, whatever the window takes in later', async () => {
+    const kept: Uint8Array[] = []
+    const keyed = schema('Keyed', { blob: bytes() })
+    const perWindow = 50
+    await open(
+      pipelineOf((events) => {
+        events
+          .map((e) => ({ blob: Buffer.from(e.order_id) }), { as: keyed })
+          .groupBy('blob')
+          .window(windows())
+          .aggregate('by-blob', { records: count() }, EMIT)
+          .peek(({ blob }) => kept.push(blob))
+          .to(table('d.by_blob'))
+      }),
+      { partitions: 1 },
+    )
+    const events = Array.from({ length: 4 * perWindow }, () => at(0))
+    for (let from = 0; from < events.length; from += perWindow) {
+      await through(...events.slice(from, from + perWindow))
+    }
+    assert.deepEqual(
+      kept.map((blob) => Buffer.from(blob).toString()).sort(),
+      events.map(({ order_id }) => order_id).sort(),
     )
   })
 

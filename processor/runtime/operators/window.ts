@@ -270,6 +270,11 @@ function lateRow(value: unknown, start: number, sizeMs: number, watermarkMs: num
   }
 }
 
+/** Bytes are a view over the window's keys, which move when it grows; a row is whoever's it comes to. */
+function kept(part: unknown): unknown {
+  return part instanceof Uint8Array ? Buffer.from(part) : part
+}
+
 /** A keyed aggregate in one stage. */
 export class SingleWindowOperator extends FoldingWindowOperator {
   readonly #rows: WindowRows
@@ -318,7 +323,7 @@ export class SingleWindowOperator extends FoldingWindowOperator {
       context.useKey(keys.keys, start, end)
     } else {
       this.#keyView.$wrap(keys.keys, start, end)
-      const parts = this.#columns.map((column) => this.#keyView[column])
+      const parts = this.#columns.map((column) => kept(this.#keyView[column]))
       for (const [i, part] of parts.entries()) values[i] = part
       context.useKeyText(JSON.stringify(parts))
     }
