@@ -139,7 +139,7 @@ describe('finite sources of which one is read longer than the others', () => {
           const { clock, running, letGo } = await start(new FaultyLog(log, { ...fault, kind: 'error' }))
           await untilRepeated(log, clock, 3)
           letGo()
-          assert.equal((await running).endMarkMs, START_MS + LONG_MINUTE * 60_000)
+          assert.equal((await running).outcome, 'ended')
           await assertWell(log)
           await log.close()
         },
