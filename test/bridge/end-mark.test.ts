@@ -17,8 +17,8 @@ import {
   Scratch,
   START_MS,
   stopRuns,
-  until,
 } from './support.ts'
+import { until } from '../support/until.ts'
 
 describe('the end mark of a run', () => {
   let scratch: Scratch

@@ -25,8 +25,8 @@ import {
   Scratch,
   START_MS,
   stopRuns,
-  until,
 } from './support.ts'
+import { until } from '../support/until.ts'
 
 const arbitraryMinutes = fc.array(
   fc.oneof({ weight: 5, arbitrary: fc.integer({ min: 0, max: 600 }) }, fc.constant(null)),

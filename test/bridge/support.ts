@@ -60,17 +60,6 @@ export function stopRuns(): void {
   started.clear()
 }
 
-const PATIENCE_MS = 60_000
-
-/** Resolves once it holds; looks again and again, since what is waited for happens in the log. */
-export async function until(holds: () => Promise<boolean>): Promise<void> {
-  const deadlineMs = Date.now() + PATIENCE_MS
-  while (!(await holds())) {
-    if (Date.now() > deadlineMs) throw new Error(`still not so after ${PATIENCE_MS} ms`)
-    await new Promise((resolve) => setTimeout(resolve, 2))
-  }
-}
-
 /** One run of a single source, finite unless told otherwise. */
 export async function run({ log, input, signal, notices, ...options }: RunOptions): Promise<SourcesSummary> {
   const abandoned = new AbortController()

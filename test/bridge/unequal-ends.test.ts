@@ -11,7 +11,8 @@ import { ManualClock } from '../log/embedded/support.ts'
 import { over } from '../support/altered-log.ts'
 import { FaultyLog } from './faulty-log.ts'
 import { content } from './minutes.ts'
-import { APPLICATION, binding, newLog, order, readTopic, Scratch, START_MS, until } from './support.ts'
+import { APPLICATION, binding, newLog, order, readTopic, Scratch, START_MS } from './support.ts'
+import { until } from '../support/until.ts'
 
 /** Of the sources whose files are short. */
 const SHORT = ['orders', 'invoices', 'payments']

@@ -4,8 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { supervise, type Copy } from '../../cli/supervisor.ts'
-
-const PATIENCE_MS = 60_000
+import { until as untilSo } from '../support/until.ts'
 
 describe('a command as several processes', () => {
   let directory: string
@@ -32,13 +31,7 @@ describe('a command as several processes', () => {
     return supervise({ ...options, stdout: output, stderr: output })
   }
 
-  async function until(isSo: () => boolean): Promise<void> {
-    const deadline = performance.now() + PATIENCE_MS
-    while (!isSo()) {
-      assert.ok(performance.now() < deadline, `still not so; said so far:\n${said}`)
-      await sleep(20)
-    }
-  }
+  const until = (isSo: () => boolean): Promise<void> => untilSo(isSo, () => `said so far:\n${said}`)
 
   it('has one log, in which each line says whose it is', async () => {
     const program =

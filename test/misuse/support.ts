@@ -31,6 +31,7 @@ import { EmbeddedRegistry, type RegistryEntry } from '../../schemas/registry.ts'
 import { double, string, timestamp } from '../../schemas/schema.ts'
 import { HEADER_BYTES, writeHeader } from '../../schemas/wire.ts'
 import { plainKafkajs } from '../log/kafkajs/support.ts'
+import { until } from '../support/until.ts'
 
 /** Of both partitions. */
 const CUSTOMERS = ['ann', 'bob', 'cem', 'dora', 'eve']
@@ -257,13 +258,13 @@ export class Stage {
   /** Waits until all that there is has been processed by somebody. */
   async processed(): Promise<void> {
     const inputs = inputPartitions(this.plan)
-    await until('all is processed', async () => {
+    await until(async () => {
       for (const { failure, reports, isStopped } of this.#running) {
         if (failure !== null && !isStopped)
           throw new Error(`The worker has ended: ${reports.join('\n')}`, { cause: failure })
       }
       return isDrained(this.log, this.groupId, inputs)
-    })
+    }, 'all is processed')
   }
 
   /** Puts the end mark behind all that was given. */
@@ -382,11 +383,13 @@ export class Stage {
   /** As soon as its last member is gone. */
   deleteGroup(): Promise<void> {
     return this.#admin((admin) =>
-      until('the group can be deleted', () =>
-        admin.deleteGroups([this.groupId]).then(
-          () => true,
-          () => false,
-        ),
+      until(
+        () =>
+          admin.deleteGroups([this.groupId]).then(
+            () => true,
+            () => false,
+          ),
+        'the group can be deleted',
       ),
     )
   }
@@ -457,10 +460,10 @@ export class Running {
 
   /** Resolves when it has said something like this. */
   async said(pattern: RegExp): Promise<string> {
-    await until(`it says ${pattern.source}`, async () => {
+    await until(() => {
       if (this.failure !== null) throw this.failure
       return this.reports.some((report) => pattern.test(report))
-    })
+    }, `it says ${pattern.source}`)
     return this.reports.find((report) => pattern.test(report))!
   }
 
@@ -472,14 +475,6 @@ export class Running {
     if (this.#isClosed) return
     this.#isClosed = true
     await this.#close()
-  }
-}
-
-async function until(what: string, holds: () => Promise<boolean>): Promise<void> {
-  const deadlineMs = Date.now() + PATIENCE_MS
-  while (!(await holds())) {
-    if (Date.now() > deadlineMs) throw new Error(`After ${PATIENCE_MS} ms it is still not so that ${what}`)
-    await sleep(20)
   }
 }
 

@@ -8,7 +8,8 @@ import { files } from '../../../bridge/files/files-input.ts'
 import type { SourceReader } from '../../../bridge/reader.ts'
 import { testScale } from '../../../config/test-scale.ts'
 import type { Log } from '../../../log/port.ts'
-import { newLog, orderLine, readDeadLetters, readTopic, run, Scratch, stopRuns, until } from '../support.ts'
+import { newLog, orderLine, readDeadLetters, readTopic, run, Scratch, stopRuns } from '../support.ts'
+import { until } from '../../support/until.ts'
 
 function lines(from: number, to: number): string {
   return Array.from({ length: to - from }, (_, i) => `${orderLine(from + i, from + i)}\n`).join('')

@@ -7,7 +7,8 @@ import { pipe, type PipeOptions } from '../../../bridge/files/pipe-input.ts'
 import { testScale } from '../../../config/test-scale.ts'
 import type { Log } from '../../../log/port.ts'
 import { FaultyLog } from '../faulty-log.ts'
-import { newLog, order, orderLine, readDeadLetters, readTopic, run, stopRuns, until } from '../support.ts'
+import { newLog, order, orderLine, readDeadLetters, readTopic, run, stopRuns } from '../support.ts'
+import { until } from '../../support/until.ts'
 
 const { fields } = order.schema
 

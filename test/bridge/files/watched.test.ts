@@ -6,7 +6,8 @@ import type { SourceNotice } from '../../../bridge/errors.ts'
 import { files, type FilesOptions } from '../../../bridge/files/files-input.ts'
 import type { SourcesSummary } from '../../../bridge/sources.ts'
 import type { Log } from '../../../log/port.ts'
-import { newLog, order, orderLine, readTopic, run, Scratch, stopRuns, until } from '../support.ts'
+import { newLog, order, orderLine, readTopic, run, Scratch, stopRuns } from '../support.ts'
+import { until } from '../../support/until.ts'
 
 const { fields } = order.schema
 const HEADER = 'order_id,customer_id,amount'

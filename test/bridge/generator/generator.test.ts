@@ -15,8 +15,8 @@ import {
   START_MS,
   type Contents,
   stopRuns,
-  until,
 } from '../support.ts'
+import { until } from '../../support/until.ts'
 
 const MINUTE_MS = 60_000
 

@@ -13,6 +13,7 @@ import { Watch } from '../../../cli/status/watch.ts'
 import { LogError } from '../../../log/errors.ts'
 import { BIN, millrace, Processes } from '../support.ts'
 import { Screen } from '../live/screen.ts'
+import { until } from '../../support/until.ts'
 
 function statusOf(taskCount: number, lag = 7): Status {
   const member = { group: 'g', member: 'm', host: '10.0.0.1', topology: 'abc', waitsFor: null }
@@ -87,14 +88,6 @@ function watched(
       stop.abort()
       return done
     },
-  }
-}
-
-async function until(holds: () => boolean): Promise<void> {
-  const deadline = performance.now() + 60_000
-  while (!holds()) {
-    assert.ok(performance.now() < deadline, 'it did not come about')
-    await new Promise((resolve) => setTimeout(resolve, 1))
   }
 }
 

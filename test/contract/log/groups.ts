@@ -12,8 +12,8 @@ import {
   producerOf,
   rejectsWith,
   TestMember,
-  until,
 } from './support.ts'
+import { until } from '../../support/until.ts'
 
 export function offsetTests(use: () => LogUnderTest): void {
   let member: TestMember

@@ -115,15 +115,6 @@ export async function rejectsWith(
   })
 }
 
-/** Waits for what other loops bring about. */
-export async function until(condition: () => boolean, what: string): Promise<void> {
-  const deadline = Date.now() + 60_000
-  while (!condition()) {
-    assert(Date.now() < deadline, `waited in vain for ${what}`)
-    await new Promise((resolve) => setTimeout(resolve, 2))
-  }
-}
-
 export interface MemberOptions {
   readonly cohort?: string
   readonly sessionTimeoutMs?: number

@@ -13,11 +13,11 @@ import {
   recordsOf,
   rejectsWith,
   TestMember,
-  until,
   valuesIn,
 } from '../../contract/log/support.ts'
 import { ownServer } from '../../support/servers.ts'
 import { openTestLog } from './support.ts'
+import { until } from '../../support/until.ts'
 
 const PARTITIONS = 6
 

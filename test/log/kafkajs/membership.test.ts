@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fresh, makeTopic, PLENTY, rejectsWith, TestMember, until } from '../../contract/log/support.ts'
+import { fresh, makeTopic, PLENTY, rejectsWith, TestMember } from '../../contract/log/support.ts'
 import { sharedKafka } from '../../support/servers.ts'
 import { openTestLog } from './support.ts'
+import { until } from '../../support/until.ts'
 
 const PARTITIONS = 4
 const SESSION_MS = 40_000

@@ -10,9 +10,10 @@ import type {
   TopicPartition,
   TransactionalProducer,
 } from '../../../log/port.ts'
-import { batchOf, fresh, makeTopic, PLENTY, recordsOf, until, valuesIn } from '../../contract/log/support.ts'
+import { batchOf, fresh, makeTopic, PLENTY, recordsOf, valuesIn } from '../../contract/log/support.ts'
 import { ownServer } from '../../support/servers.ts'
 import { openTestLog } from './support.ts'
+import { until } from '../../support/until.ts'
 
 const PARTITIONS = 3
 const RESTARTS = 2

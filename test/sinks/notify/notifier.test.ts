@@ -5,7 +5,8 @@ import type { Notice } from '../../../sinks/notify/notice.ts'
 import type { Notifier } from '../../../sinks/notify/notifier.ts'
 import { Webhook } from '../../../sinks/webhook/webhook.ts'
 import { WebhookServer } from '../webhook/server.ts'
-import { NoticeBench, SIZE_MS, until } from './support.ts'
+import { NoticeBench, SIZE_MS } from './support.ts'
+import { until } from '../../support/until.ts'
 
 /** `SPIKE/1`: the alert of the window that ended last when the test began. */
 function short(bench: NoticeBench, { key }: { readonly key: string }): string {

@@ -84,12 +84,3 @@ export class NoticeBench {
     for (const notifier of this.#notifiers) await notifier.close()
   }
 }
-
-/** Until it holds; looks often. */
-export async function until(holds: () => boolean, what: string): Promise<void> {
-  const deadline = performance.now() + 60_000
-  while (!holds()) {
-    if (performance.now() > deadline) throw new Error(`${what} did not come about in 60 s`)
-    await new Promise((resolve) => setTimeout(resolve, 5))
-  }
-}

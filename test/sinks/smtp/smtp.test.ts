@@ -5,8 +5,9 @@ import { join } from 'node:path'
 import { makeCertificates } from '../../../deploy/stack/certificates.ts'
 import type { Notice } from '../../../sinks/notify/notice.ts'
 import { Smtp, type SmtpOptions } from '../../../sinks/smtp/smtp.ts'
-import { NoticeBench, until } from '../notify/support.ts'
+import { NoticeBench } from '../notify/support.ts'
 import { MailServer, silentServer } from './server.ts'
+import { until } from '../../support/until.ts'
 
 const NOTICE: Notice = {
   key: 'orders/order-alerts/SPIKE/2026-11-21T14:05:00.000Z',

@@ -6,12 +6,12 @@ import {
   makeTopic,
   rejectsWith,
   TestMember,
-  until,
   valuesIn,
 } from '../../../contract/log/support.ts'
 import { sharedKafka } from '../../../support/servers.ts'
 import type { HeldRequest } from '../frame-proxy.ts'
 import { kafkajsTransactions, settledValuesIn, throughProxy } from '../support.ts'
+import { until } from '../../../support/until.ts'
 
 const INIT_PRODUCER_ID = 22
 const ADD_PARTITIONS = 24

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
-import { append, fresh, makeTopic, rejectsWith, TestMember, until } from '../../../contract/log/support.ts'
+import { append, fresh, makeTopic, rejectsWith, TestMember } from '../../../contract/log/support.ts'
 import { sharedKafka } from '../../../support/servers.ts'
 import { openTestLog, plainKafkajs } from '../support.ts'
+import { until } from '../../../support/until.ts'
 
 describe('a committed offset that is not in the log', () => {
   it('KafkaJS goes on from another, and commits that; here it is an error, and the offset stays', async function () {

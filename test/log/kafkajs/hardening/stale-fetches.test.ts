@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import type { TopicPartition } from '../../../../log/port.ts'
-import { append, fresh, makeTopic, recordsOf, until } from '../../../contract/log/support.ts'
+import { append, fresh, makeTopic, recordsOf } from '../../../contract/log/support.ts'
 import { sharedKafka } from '../../../support/servers.ts'
 import { openTestLog, plainKafkajs } from '../support.ts'
+import { until } from '../../../support/until.ts'
 
 const VALUES = Array.from({ length: 10 }, (_, i) => `${i}`)
 

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fresh, makeTopic, producerOf, TestMember, until } from '../../../contract/log/support.ts'
+import { fresh, makeTopic, producerOf, TestMember } from '../../../contract/log/support.ts'
 import { sharedKafka } from '../../../support/servers.ts'
 import { openTestLog, plainKafkajs } from '../support.ts'
+import { until } from '../../../support/until.ts'
 
 describe('offsets that a transaction holds open', () => {
   it('KafkaJS gives the ones before them; here they are waited for', async function () {

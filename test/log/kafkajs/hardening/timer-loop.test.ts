@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import RequestQueue from 'kafkajs/src/network/requestQueue/index.js'
 import { Throttle } from '../../../../log/kafkajs/hardening/timer-loop.ts'
-import { until } from '../../../contract/log/support.ts'
 import { sharedKafka } from '../../../support/servers.ts'
 import { openTestLog } from '../support.ts'
+import { until } from '../../../support/until.ts'
 
 const silent = { debug: (): void => {}, warn: (): void => {}, namespace: () => silent }
 
